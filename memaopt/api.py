@@ -83,11 +83,12 @@ def certify(
 
     machine = machine or mcu(MCU)
     if isinstance(problem, list):
-        _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof, place=place)
+        _without_effect("certify", "several networks", name=name, buffering=buffering, proof=proof)
         _without_effect("certify", "several networks", by_rows=by_rows or None, custom=custom or None)
         _without_effect("certify", "several networks", subgraph=subgraph)
         budgets = {"sram": sram, "flash": flash, "arena": arena}
-        return _together(problem, machine, objective, names, (stream, hop, fill), within=within, **budgets)
+        windows = stream, hop, fill
+        return _together(problem, machine, objective, names, windows, within=within, place=place, **budgets)
     _without_effect("certify", "one problem", names=names)
     if isinstance(problem, Gemm):
         from memaopt.certificates import gemm
@@ -143,20 +144,22 @@ def _together(
     stream: tuple[str | None, int | None, str | None],
     *,
     within: float | None,
+    place: str | None,
     **budgets: int | None,
 ) -> BundleCertificate:
     """The certificate of several networks in one library."""
     from memaopt.certificates import bundle
     from memaopt.choice.bundle import compile_bundle
     from memaopt.choice.knee import WITHIN
+    from memaopt.choice.placement import NetworkPlacement
     from memaopt.networks.streaming.window import Stream
 
     if objective == "ram":
         _without_effect("certify", "objective ram, which finds the least arena", arena=budgets["arena"], within=within)
     models, slack = [_model(each) for each in problems], WITHIN if within is None else within
     goal = objective or "cycles"
-    streams = Stream.asked_of_several(*stream)
-    plan = compile_bundle(models, machine, goal, names=names, within=slack, streams=streams, **budgets)
+    streams, placement = Stream.asked_of_several(*stream), NetworkPlacement.asked(place)
+    plan = compile_bundle(models, machine, goal, names=names, within=slack, streams=streams, place=placement, **budgets)
     return bundle.certify(plan)
 
 

@@ -27,16 +27,18 @@ from memaopt.networks.names import identifier_of
 from memaopt.problems.layers import LayerChain
 
 
-def verify(certificate: NetworkCertificate, model: Model | None = None) -> Verified:
+def verify(certificate: NetworkCertificate, model: Model | None = None, *, chosen_together: bool = False) -> Verified:
     """Derive every claim again from the model, that at hand if none is given; FalseClaimError names the first false.
 
-    No solver is asked. Of the C text only the board can tell.
+    No solver is asked. Of the C text only the board can tell. ``chosen_together``: that none is better is claimed of
+    this network and others, not of it alone.
     """
-    certificate.refuse_false(_all_false_claims(certificate, certificate.model_file if model is None else model))
+    model = certificate.model_file if model is None else model
+    certificate.refuse_false(_all_false_claims(certificate, model, chosen_together))
     return Verified(subject=certificate.subject, premises=premises(certificate), unproven=_unproven(certificate))
 
 
-def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator[str]:
+def _all_false_claims(certificate: NetworkCertificate, model: Model, chosen_together: bool) -> Iterator[str]:
     """What does not hold; each check relies on those before it."""
     yield from _false_premises(certificate)
     try:
@@ -74,6 +76,7 @@ def _all_false_claims(certificate: NetworkCertificate, model: Model) -> Iterator
     except MemaoptError as error:
         yield str(error)
     yield from _false_claims(certificate, problem, plan)
+    yield from _false_choice(certificate, plan, chosen_together)
 
 
 def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
@@ -120,8 +123,8 @@ def _false_premises(certificate: NetworkCertificate) -> Iterator[str]:
 
 
 def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: NetworkPlan) -> Iterator[str]:
-    """What does not hold, cheapest check first."""
-    said, price = certificate.choice, plan.choice.price
+    """What does not hold, cheapest check first; whether another choice is better comes after it."""
+    said = certificate.choice
     if plan.chains:
         yield from _false_chains(plan)
         try:
@@ -141,9 +144,18 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
         yield f"memory.alignment is {certificate.memory.alignment}, but kernels need {ALIGNMENT}"
     yield from _disagreements(problem, plan)
     yield from _overruns(certificate, problem, plan)
+
+
+def _false_choice(certificate: NetworkCertificate, plan: NetworkPlan, chosen_together: bool) -> Iterator[str]:
+    """What is claimed of all other choices, and does not hold."""
+    said, price = certificate.choice, plan.choice.price
     problems = list(spaces.problems_of(plan))
     if plan.room not in [other.room for other in problems]:
         yield f"room is {plan.room}, which is none of those that are tried"
+    if chosen_together:
+        if said.proof != "none":
+            yield f"choice.proof is claimed to be {said.proof!r} of a network whose kernels were chosen with others'"
+        return
     found = [cheaper(other, certificate.objective, price) for other in problems]
     for best in found:
         if isinstance(best, int):

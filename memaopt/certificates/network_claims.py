@@ -12,7 +12,9 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.traffic import MovedBytes, compulsory_bytes, layer_traffic, network_traffic
 from memaopt.errors import FalseClaimError
 from memaopt.inputs import Strict
+from memaopt.kernels.image import ConstantsImage
 from memaopt.kernels.registry import Format
+from memaopt.machines.memory import Memory
 from memaopt.networks.custom_files import SOURCES, code_of, read_code
 from memaopt.problems.custom import CodeFile, CustomCode
 
@@ -175,12 +177,10 @@ def totals(plan: NetworkPlan) -> Totals:
         constant_bytes=plan.constant_bytes,
         flash_bytes=plan.flash_bytes,
         outer_bytes=plan.outer_bytes,
-        outside=_image(plan),
+        outside=image_claim(plan.outside, plan.image),
     )
 
 
-def _image(plan: NetworkPlan) -> ImageClaim | None:
+def image_claim(memory: Memory | None, image: ConstantsImage) -> ImageClaim | None:
     """What is claimed of the constants outside the chip, if some may be there."""
-    if plan.outside is None:
-        return None
-    return ImageClaim(memory=plan.outside.name, bytes=plan.image.nbytes, crc32=plan.image.checksum)
+    return None if memory is None else ImageClaim(memory=memory.name, bytes=image.nbytes, crc32=image.checksum)

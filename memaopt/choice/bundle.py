@@ -12,15 +12,24 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-from memaopt.choice import choice
+from memaopt.alignment import align
+from memaopt.choice import choice, joint, layout
 from memaopt.choice.compile import compile_network
+from memaopt.choice.in_ram import Where, constants_room
+from memaopt.choice.joint import Together
+from memaopt.choice.layout import Layout
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
+from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import left_by_project
+from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InfeasibleError, InputError
+from memaopt.kernels.image import ConstantsImage
 from memaopt.kernels.text.c import Array
 from memaopt.machines.mcu import Mcu
+from memaopt.machines.memory import Memory
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -28,20 +37,36 @@ from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
 
 
+class Excess(NamedTuple):
+    """What networks take together of something, more than there is of it, in bytes; and what would do."""
+
+    what: str
+    taken: int
+    most: int
+    remedy: str
+
+
 @dataclass(frozen=True, eq=False)
 class BundlePlan:
     """Networks compiled for one library called ``name``: their ``plans``, each at home in it, and the bytes of SRAM and
-    flash that all of them have together.
+    flash that all of them have together. ``together``: their kernels were chosen at once, as it says; None where each
+    has the best by itself.
     """
 
     name: str
     plans: tuple[NetworkPlan, ...]
     sram: int
     flash: int
+    together: Together | None = None
 
     @property
     def mcu(self) -> Mcu:
         return self.plans[0].mcu
+
+    @property
+    def placement(self) -> NetworkPlacement:
+        """Which memories buffers may live in."""
+        return self.plans[0].placement
 
     @property
     def layers(self) -> tuple[LayerPlan, ...]:
@@ -63,6 +88,11 @@ class BundlePlan:
         """What callers keep from run to run, of one state for each network that has one."""
         return sum(plan.state_bytes for plan in self.plans)
 
+    @property
+    def library(self) -> str:
+        """The library's name, as of a network that is alone in one."""
+        return self.name
+
     @cached_property
     def shared_bytes(self) -> int:
         """Constants that are another network's too, and there once."""
@@ -71,13 +101,88 @@ class BundlePlan:
     @property
     def constant_bytes(self) -> int:
         """Flash for weights, tables and parameters."""
-        return sum(plan.constant_bytes for plan in self.plans) - self.shared_bytes
+        return sum(plan.constant_bytes for plan in self.plans) - self._shared_in_flash
 
     @property
     def flash_bytes(self) -> int:
         """Constants and code, what is shared counted once."""
         overhead = sum(plan.budgets.flash_overhead for plan in self.plans)
-        return choice.flash_bytes(self.layers, overhead) - self.shared_bytes
+        return choice.flash_bytes(self.layers, overhead) - self._shared_in_flash
+
+    @property
+    def _shared_in_flash(self) -> int:
+        """What is shared and not outside the chip: what is copied into RAM has its image in flash."""
+        return sum(a.nbytes for layer in self.layers for a in layer.emitted.constants if a.of and _home(layer, a) != 2)
+
+    @cached_property
+    def copied(self) -> tuple[str, ...]:
+        """The layers whose constants are copied into RAM, but for those that have none of their own there."""
+        return tuple(layer.name for layer in self._copied)
+
+    @property
+    def _copied(self) -> list[LayerPlan]:
+        copied = [layer for layer in self.layers if layer.where.data]
+        return [layer for layer in copied if not all(array.of for array in layer.emitted.constants)]
+
+    @property
+    def ram_bytes(self) -> int:
+        """Code and constants that are copied into RAM, what is shared kept once."""
+        return choice.ram_code_bytes(self.layers) + sum(constants_room(layer.plan) for layer in self._copied)
+
+    @cached_property
+    def layout(self) -> Layout | None:
+        """Where the linker puts what is in RAM; None if that cannot be done."""
+        code, sizes = choice.ram_code_bytes(self.layers), [constants_room(layer.plan) for layer in self._copied]
+        other = self.mcu.setting.project_ram if code or sizes else 0
+        return layout.place(self.mcu, self.arena_bytes, self.stack_bytes, code, sizes, other)
+
+    @cached_property
+    def outside(self) -> Memory | None:
+        """The memory outside the chip that constants may live in, if there is one."""
+        return self.plans[0].outside
+
+    @cached_property
+    def image(self) -> ConstantsImage:
+        """The constants that live there, one after the other, what is shared once."""
+        arrays = [(layer, array) for layer in self.layers for array in layer.emitted.constants]
+        return ConstantsImage(array for layer, array in arrays if _home(layer, array) == 2 and not array.of)
+
+    @property
+    def outer_bytes(self) -> int:
+        """What the one arena of tensors outside the chip takes there."""
+        return max(plan.outer_bytes for plan in self.plans)
+
+    @property
+    def has_init(self) -> bool:
+        """Whether the library is initialised once."""
+        return any(plan.has_init for plan in self.plans)
+
+    @property
+    def split(self) -> list[str]:
+        """Kernels that one network has in flash and another in RAM."""
+        places: dict[str, set[bool]] = {}
+        for layer in self.layers:
+            for kernel in layer.plan.kernels:
+                places.setdefault(kernel, set()).add(layer.where.code)
+        return [kernel for kernel, found in places.items() if len(found) > 1]
+
+    def excesses(self) -> Iterator[Excess]:
+        """What they take more of than there is."""
+        ram, limits, chip = self.ram_bytes, self.plans[0].budgets, "a larger chip"
+        held = "SRAM for arena and stack" + (" and what is in RAM" if ram else "")
+        code = choice.ram_code_bytes(self.layers)
+        found = [
+            Excess("flash", self.flash_bytes, self.flash, f"a larger --flash, fewer networks or {chip}"),
+            Excess(held, self.arena_bytes + self.stack_bytes + ram, self.sram, f"a larger --sram or {chip}"),
+            Excess("code in RAM", code, limits.code_ram or 0, "a larger --ram-for-code"),
+            Excess("constants in RAM", ram - code, limits.constants_ram or 0, "a larger --ram-for-constants"),
+        ]
+        tensors = sites(self.placement, self.mcu).tensors
+        taken = [(self.outside, align(self.image.nbytes, ALIGNMENT)), (tensors, self.outer_bytes)]
+        for memory in {each.name: each for each, _ in taken if each is not None}.values():
+            size = sum(most for each, most in taken if each == memory)
+            found.append(Excess(memory.name, size, memory.size, f"a larger one (--size {memory.name}=...)"))
+        yield from (each for each in found if each.taken > each.most)
 
 
 def compile_bundle(
@@ -91,16 +196,18 @@ def compile_bundle(
     arena: int | None = None,
     within: float | None = None,
     streams: Mapping[str, Stream] = MappingProxyType({}),
+    place: NetworkPlacement | None = None,
 ) -> BundlePlan:
     """Compile networks for one library with one arena.
 
     Without ``arena`` each is compiled by itself (``within`` as in :func:`~memaopt.choice.compile.compile_network`; with
     the objective ``ram`` for its least arena), the largest arena found is theirs, and those that could be better in it
-    are compiled again. ``sram`` and ``flash`` are budgets of all together, by default what a stock project leaves. If
-    flash is too small for all the best plans, one of them gets so much less, or all in proportion, whichever costs
-    least: each is then the best in its share. ``streams``: the networks, by name, that run on a window that slides.
-    Raises InputError for fewer than two networks, two of one name, a stream of none, or a machine that copies something
-    into RAM, InfeasibleError if they do not fit.
+    are compiled again. ``sram`` and ``flash`` are budgets of all together, by default what a stock project leaves, and
+    so are those of the machine's setting for what is copied into RAM. If all the best plans do not fit these, or have a
+    kernel in two places, kernels are chosen for all networks at once, for the least sum of prices in that arena.
+    ``streams``: the networks, by name, that run on a window that slides. ``place``: the memories that buffers may live
+    in. Raises InputError for fewer than two networks, two of one name or a stream of none, InfeasibleError if they do
+    not fit.
     """
     models = [Model.read(each) if isinstance(each, str | Path) else each for each in networks]
     graphs = [each.graph if isinstance(each, Model) else each for each in models]
@@ -110,50 +217,45 @@ def compile_bundle(
             raise InputError(f"--stream {name}=...: no network is called {name}: there are {', '.join(called)}")
     if objective == "ram" and streams:
         raise InputError("--objective ram finds the least arena of whole runs: no --stream")
+    if objective == "ram" and place not in (None, ON_CHIP):
+        raise InputError("--objective ram finds the least arena of networks on the chip: no --place")
     graphs = [
         streamed(graph, streams[name])[0].graph if name in streams else graph
         for graph, name in zip(graphs, called, strict=True)
     ]
-    if mcu.setting.code_in_ram or mcu.setting.constants_in_ram:
-        raise InputError(
-            f"setting {mcu.setting.name} copies code or constants into RAM, which one network's library does, and that "
-            "of several does not: --ram-for-code 0 --ram-for-constants 0, or another --setting"
-        )
     left = left_together(mcu, graphs)
     flash, sram = left[0] if flash is None else flash, left[1] if sram is None else sram
 
-    def alone(number: int, share: int, arena: int | None) -> NetworkPlan:
+    def alone(number: int, arena: int | None) -> NetworkPlan:
         model, name = models[number], called[number]
         if objective == "ram" and arena is None:
-            return compile_smallest(model, mcu, name=name, sram=sram, flash=share)
+            return compile_smallest(model, mcu, name=name, sram=sram, flash=flash)
         goal = "cycles" if objective == "ram" else objective
         slack = None if arena is not None else within
-        one = partial(compile_network, model, mcu, goal, name=name, within=slack, stream=streams.get(name))
-        return one(sram=sram, flash=share, arena=arena)
+        one = partial(compile_network, model, mcu, goal, name=name, within=slack, stream=streams.get(name), place=place)
+        return one(sram=sram, flash=flash, arena=arena)
 
-    found = together(_in_one_arena([flash] * len(models), arena, alone), sram, flash)
-    if found.flash_bytes > flash:
-        tried = [
-            together(plans, sram, flash)
-            for shares in _shares(found)
-            if (plans := _fitting(partial(_in_one_arena, shares, arena, alone))) is not None
-        ]
-        fitting = [each for each in tried if each.flash_bytes <= flash]
-        found = min(fitting, key=lambda each: sum(plan.choice.price for plan in each.plans), default=found)
-    room = sram - found.stack_bytes
-    if arena is None and 0 < room < found.arena_bytes:
-        budgets = {"sram": sram, "flash": flash, "arena": room}
-        return compile_bundle(models, mcu, objective, names=called, streams=streams, **budgets)
-    for what, taken, most, remedy in (
-        ("flash", found.flash_bytes, flash, "a larger --flash, fewer networks or a larger chip"),
-        ("SRAM for arena and stack", found.arena_bytes + found.stack_bytes, sram, "a larger --sram or a larger chip"),
-    ):
-        if taken > most:
-            raise InfeasibleError(
-                f"{found.name}: together the networks take {taken:,} bytes of {what}, {taken - most:,} more than the "
-                f"{most:,} given; {remedy} would do"
-            )
-    return found
+    plans = _in_one_arena(len(models), arena, alone)
+    found = together(plans, sram, flash)
+    if not (found.split or found.layout is None or any(found.excesses())):
+        return found
+    most = max(plan.arena_bytes for plan in plans) if arena is None else arena
+    # Constants that they share are there once: with those of the best plans first.
+    for budget in dict.fromkeys((flash + found.shared_bytes, flash)):
+        chosen = joint.choose(plans, budget, sram, most)
+        if chosen is not None:
+            at_once = together(chosen[0], sram, flash, chosen[1])
+            if at_once.layout is not None and not any(at_once.excesses()):
+                return at_once
+    for what, taken, most, remedy in found.excesses():
+        raise InfeasibleError(
+            f"{found.name}: together the networks take {taken:,} bytes of {what} with the best kernels of each, "
+            f"{taken - most:,} more than the {most:,} given, and none were found that fit; {remedy} would do"
+        )
+    raise InfeasibleError(
+        f"{found.name}: arena, stack and what the networks copy into RAM have no layout there together; a larger chip, "
+        "or --ram-for-code 0, would do"
+    )
 
 
 def left_together(mcu: Mcu, graphs: Sequence[Graph]) -> tuple[int, int]:
@@ -165,67 +267,61 @@ def left_together(mcu: Mcu, graphs: Sequence[Graph]) -> tuple[int, int]:
     return flash, sram
 
 
-def together(plans: Sequence[NetworkPlan], sram: int, flash: int) -> BundlePlan:
-    """The bundle of networks that were compiled one by one, in this order; constants of a network that one before has
-    too are that one's."""
+def together(plans: Sequence[NetworkPlan], sram: int, flash: int, chosen: Together | None = None) -> BundlePlan:
+    """The bundle of networks that were compiled one by one, in this order, or ``chosen`` at once; constants of a
+    network that one before has in the same place are that one's. InputError for fewer than two.
+    """
+    _demand_several(plans)
     name = identifier_of("_".join(plan.name for plan in plans))
-    known: dict[tuple[str, int, bytes, int], str] = {}
+    initialised = any(plan.has_init for plan in plans)
+    known: dict[tuple[str, int, bytes, int, int], str] = {}
     at_home = []
     for plan in plans:
-        own = [array for layer in plan.layers for array in layer.emitted.constants]
-        same = {array.name: known[_content(array)] for array in own if _content(array) in known}
-        for array in own:
-            known.setdefault(_content(array), array.name)
+        own = [(_content(array, layer), array) for layer in plan.layers for array in layer.emitted.constants]
+        same = {array.name: known[content] for content, array in own if content in known}
+        for content, array in own:
+            known.setdefault(content, array.name)
         layers = tuple(
             dataclasses.replace(layer, shared={a.name: same[a.name] for a in layer.emitted.constants if a.name in same})
             for layer in plan.layers
         )
-        at_home.append(dataclasses.replace(plan, layers=layers, home=name))
-    return BundlePlan(name, tuple(at_home), sram, flash)
+        at_home.append(dataclasses.replace(plan, layers=layers, home=name, initialised=initialised))
+    return BundlePlan(name, tuple(at_home), sram, flash, chosen)
 
 
-def _content(array: Array) -> tuple[str, int, bytes, int]:
+def _content(array: Array, layer: LayerPlan) -> tuple[str, int, bytes, int, int]:
     """What two arrays have in common that can be one."""
-    return array.type, array.length, array.data, array.alignment
+    return array.type, array.length, array.data, array.alignment, _home(layer, array)
 
 
-def _in_one_arena(
-    shares: Sequence[int], arena: int | None, alone: Callable[[int, int, int | None], NetworkPlan]
-) -> list[NetworkPlan]:
-    """Each network's plan for its share of flash: ``alone``, or in the largest arena where that may be better."""
-    found = [alone(number, share, arena) for number, share in enumerate(shares)]
+def _home(layer: LayerPlan, array: Array) -> int:
+    """Where a layer's array lies: 0 in flash, 1 in RAM, 2 outside the chip."""
+    where = Where() if array.stays else layer.where
+    return 2 if where.outside else int(where.data)
+
+
+def _in_one_arena(count: int, arena: int | None, alone: Callable[[int, int | None], NetworkPlan]) -> list[NetworkPlan]:
+    """Each network's plan: ``alone``, or in the largest arena where that may be better."""
+    found = [alone(number, arena) for number in range(count)]
     if arena is not None:
         return found
     room = max(plan.arena_bytes for plan in found)
     for number, plan in enumerate(found):
         gives_up = plan.within is None or any(other.arena_bytes > plan.arena_bytes for other in plan.neighbours)
         if plan.arena_bytes < room and gives_up:
-            other = alone(number, shares[number], room)
+            other = alone(number, room)
             found[number] = other if other.choice.price < plan.choice.price else plan
     return found
 
 
-def _shares(bundle: BundlePlan) -> Iterator[list[int]]:
-    """How flash may be parted that the best plans exceed: one network takes so much less, or all in proportion."""
-    best = [plan.flash_bytes for plan in bundle.plans]
-    for number, most in enumerate(best):
-        if most > bundle.flash_bytes - bundle.flash:
-            yield [*best[:number], most - (bundle.flash_bytes - bundle.flash), *best[number + 1 :]]
-    yield [bundle.flash * each // bundle.flash_bytes for each in best]
-
-
-def _fitting(compiled: Callable[[], list[NetworkPlan]]) -> list[NetworkPlan] | None:
-    """What is compiled, None if it does not fit."""
-    try:
-        return compiled()
-    except InfeasibleError:
-        return None
+def _demand_several(networks: Sequence[object]) -> None:
+    if len(networks) < 2:
+        raise InputError("a library of several networks: give two or more")
 
 
 def _names(graphs: Sequence[Graph], names: Sequence[str] | None) -> list[str]:
     """The networks' names as C identifiers; InputError unless there is one for each, and no other's."""
-    if len(graphs) < 2:
-        raise InputError("a library of several networks: give two or more")
+    _demand_several(graphs)
     if names is not None and len(names) != len(graphs):
         raise InputError(f"{len(names)} names for {len(graphs)} networks: give one for each, as in --names left,right")
     called = [identifier_of(name) for name in names or [graph.name for graph in graphs]]

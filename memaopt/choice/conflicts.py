@@ -7,6 +7,7 @@ own size is all that is counted. So what a stretch needs, every choice needs tha
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Sequence
 
 from memaopt.choice.clashes import Clash, demand_of
@@ -20,6 +21,16 @@ from memaopt.memory.rectangles import Rectangle, Sharing
 
 def explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> Clash | None:
     """The clash of a choice that needs ``needed`` bytes of arena and has ``room``; None if no search shows one."""
+    for stage, part, own in problem.apart(picks):
+        if part is problem or part.memory_plan(own, time_limit=0).arena_bytes > room:
+            clash = _explain(part, own, room, needed)
+            if clash is not None:
+                return dataclasses.replace(clash, first=stage + clash.first)
+    return None
+
+
+def _explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> Clash | None:
+    """That of a network."""
     run = problem.blocks(picks)
     for first, last in _stretches(problem, picks):
         rectangles, pairs = _clipped(problem, run, first, last)

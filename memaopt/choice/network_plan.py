@@ -118,9 +118,9 @@ class NetworkPlan:
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
     ``room`` bytes; if that is SUITED, nothing costs less than ``outer_bound``, whichever tensors are outside.
-    ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
-    networks; None for one of its own. ``potentials``: with chains, what proves for each way to simplify the network
-    that no partition into chains costs less than the bound.
+    ``placement``: which memories buffers may live in. ``home``: the library that it is in with other networks, None for
+    one of its own; ``initialised``: whether that is initialised once, for whichever of them. ``potentials``: with
+    chains, what proves for each way to simplify the network that no partition into chains costs less than the bound.
     """
 
     name: str
@@ -148,6 +148,7 @@ class NetworkPlan:
     room: int | None = None
     outer_bound: int | None = None
     home: str | None = None
+    initialised: bool = False
     potentials: tuple[Potentials, ...] = ()
 
     def headline(self) -> str:
@@ -265,7 +266,12 @@ class NetworkPlan:
     @property
     def has_init(self) -> bool:
         """Whether the library is initialised once: it copies something into RAM, or checks what lies outside."""
-        return bool(self.ram_bytes or self.image.places)
+        return self.initialised or bool(self.ram_bytes or self.image.places)
+
+    @property
+    def copied(self) -> tuple[str, ...]:
+        """The layers whose constants are copied into RAM, in the order of the layout's."""
+        return tuple(layer.name for layer in self.layers if layer.where.data)
 
     @property
     def arena_bytes(self) -> int:

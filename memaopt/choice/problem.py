@@ -76,6 +76,10 @@ class Problem:
         """The plan of each operator, by position."""
         return {i: candidate.plan for i, candidate in self.taken(picks).items()}
 
+    def apart(self, picks: Sequence[int]) -> list[tuple[int, Problem, tuple[int, ...]]]:
+        """Each network's first stage, its problem and its picks: this one's alone (see :mod:`memaopt.choice.joint`)."""
+        return [(0, self, tuple(picks))]
+
     def scratch(self, chosen: Mapping[int, Plan]) -> dict[int, int]:
         """Scratch bytes by position, where there are any."""
         return {i: plan.scratch_bytes for i, plan in chosen.items() if plan.scratch_bytes}

@@ -56,7 +56,7 @@ def search(
         return Solution(None, None, found.proof)
     bound = found.value if found.proof != "none" else 0
     taken = Choice(found.picks, found.value, bound, found.proof)
-    return Solution(taken, _reordered(problem, found), found.proof, found.bound)
+    return Solution(taken, reordered(problem, found.picks, found.placed), found.proof, found.bound)
 
 
 def lower_bound(problem: Problem, objective: Objective) -> int:
@@ -77,15 +77,13 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
     return None if found.proof == "enumeration" else "unknown"
 
 
-def _reordered(problem: Problem, found: Best) -> MemoryPlan:
-    """The memory plan in the order that suits the choice best, if that is smaller."""
-    assert found.picks is not None
-    assert found.placed is not None
-    other = problem.memory_plan(found.picks, reorder=True)
-    if other.arena_bytes < found.placed.arena_bytes:
+def reordered(problem: Problem, picks: tuple[int, ...], placed: MemoryPlan) -> MemoryPlan:
+    """The memory plan in the order that suits the choice best, if that is smaller than where it was ``placed``."""
+    other = problem.memory_plan(picks, reorder=True)
+    if other.arena_bytes < placed.arena_bytes:
         return other
-    proven = other.order_proven and other.lower_bound == found.placed.lower_bound
-    return found.placed.model_copy(update={"order_proven": proven})
+    proven = other.order_proven and other.lower_bound == placed.lower_bound
+    return placed.model_copy(update={"order_proven": proven})
 
 
 def unlimited(problem: Problem, **limits: int | None) -> Problem:

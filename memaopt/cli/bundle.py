@@ -35,15 +35,18 @@ def solve(
     budgets: Mapping[str, int | None],
     within: float | None = None,
     stream: tuple[str | None, int | None, str | None] = (None, None, None),
+    place: str | None = None,
     report: Path | None = None,
 ) -> None:
     """Compile, certify, check, write and run networks in one library; Exit 1 if a check fails, and then nothing is
     written. ``budgets``: bytes of ``sram``, ``flash`` and ``arena`` of all together; None is the default. ``stream``:
-    which slide, as in ``wake=rows``, hop and fill as they were asked for.
+    which slide, as in ``wake=rows``, hop and fill as they were asked for. ``place``: the memories of
+    their buffers.
     """
     from memaopt.certificates import bundle as certificates
     from memaopt.choice.bundle import compile_bundle, left_together
     from memaopt.choice.knee import WITHIN
+    from memaopt.choice.placement import NetworkPlacement
     from memaopt.cli.network import large_enough, print_written
     from memaopt.emit.folder import PAGE
     from memaopt.emit.package import archive
@@ -60,6 +63,7 @@ def solve(
         start_board()
     if objective == "ram" and not (budgets["arena"] is within is None):
         raise InputError("--objective ram finds the least arena: no --arena or --within")
+    placement = NetworkPlacement.asked(place)
     count, streams = _count(inputs), Stream.asked_of_several(*stream)
     with console.spinner(f"reading {len(files)} networks") as now:
         models = [Model.read(file) for file in files]
@@ -73,7 +77,10 @@ def solve(
             names=None if names is None else [name.strip() for name in names.split(",")],
             within=WITHIN if within is None else within,
             streams=streams,
-            **budgets,
+            place=placement,
+            sram=budgets["sram"],
+            flash=budgets["flash"],
+            arena=budgets["arena"],
         )
         signed = certificates.certify(plan)
         contents = library.files_of_bundle(signed)

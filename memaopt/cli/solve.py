@@ -240,7 +240,6 @@ def solve_command(
         refuse(
             "several networks in one library",
             ("--input", taken, f"it is for one with an image: {apart}"),
-            ("--place", place, f"all of it is on the chip: {apart}"),
             ("--labels", labels, f"they are of one output: {apart}"),
             ("--custom", custom, f"they have no C of yours: {apart}"),
             ("--subgraph", subgraph, f"each is its file's first: {apart}"),
@@ -259,6 +258,7 @@ def solve_command(
             budgets=budgets,
             within=percent("--within", within),
             stream=(stream, hop, fill),
+            place=place,
             report=report,
         )
         return

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from memaopt.choice.bundle import BundlePlan
-from memaopt.choice.stages import ALIGNMENT
-from memaopt.emit import firmware, folder, network
+from memaopt.emit import firmware, folder, initialisation, network, ram
 from memaopt.errors import InputError
 from memaopt.kernels.registry import source_file
 from memaopt.kernels.text.templates import render
@@ -19,15 +18,13 @@ def files(bundle: BundlePlan) -> dict[str, str]:
     """The library's files, path to text. Raises InputError if two networks' names make one name of two things."""
     name, values = bundle.name, {plan.name: network.template_values(plan) for plan in bundle.plans}
     about = {
-        "name": name,
-        "upper": name.upper(),
+        **initialisation.values_of(bundle),
         "b": bundle,
         "sentence": in_comment(sentence(bundle)),
-        "alignment": ALIGNMENT,
         "machine": in_comment(bundle.mcu.title),
     }
-    emitted = [layer.emitted for layer in bundle.layers]
-    head = f'{_text("head.c", about)}#include "{name}.h"\n\n#include <string.h>\n'
+    emitted = [ram.sectioned(bundle, layer) for layer in bundle.layers]
+    head = f'{_text("head.c", about)}#include "{name}.h"\n\n#include <string.h>\n{initialisation.sections(about)}'
     layers = source_file(emitted, head, static=True).rstrip() + "\n\n"
     headers = {plan.name: network.header_text(values[plan.name]) for plan in bundle.plans}
     sources = {
@@ -40,14 +37,20 @@ def files(bundle: BundlePlan) -> dict[str, str]:
     }
     _demand_own_name(bundle)
     _demand_own_names({name: "".join((headers[name], sources[name], *tests[name].values())) for name in tests})
+    once = initialisation.definition(about) + initialisation.outer_arena(about) + _text("arena.c", about)
+    behind_data = initialisation.linker_part(about)
     own = {
-        folder.header(name): _text("library.h", about, headers=headers.values()),
-        folder.source(name): layers + _text("arena.c", about) + "\n".join(sources.values()),
+        folder.header(name): _text(
+            "library.h", about, headers=headers.values(), init=initialisation.declaration(about)
+        ),
+        folder.source(name): layers + once + "\n".join(sources.values()),
         folder.checker(name): _text("test.h", about),
+        **({folder.linker_part(name): behind_data} if behind_data else {}),
     }
     for texts in tests.values():
         own |= texts
-    own |= firmware.files(bundle.plans)
+    outside = initialisation.memories_outside(about)
+    own |= firmware.files(bundle.plans, behind_data, has_init=bundle.has_init, outside=outside)
     return folder.files(_library(bundle), own)
 
 
@@ -73,6 +76,8 @@ def _library(bundle: BundlePlan) -> folder.Library:
         stack_bytes=bundle.stack_bytes,
         promised=None,
         turn_on=bundle.mcu.setting.turn_on,
+        copies=bundle.ram_bytes > 0,
+        outside="" if bundle.outside is None or not bundle.image.places else bundle.outside.name,
         networks=tuple(network.library_of(plan) for plan in bundle.plans),
     )
 

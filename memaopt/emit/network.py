@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.stages import ALIGNMENT
-from memaopt.emit import customs, firmware, folder, outside, ram, states
+from memaopt.emit import customs, firmware, folder, initialisation, outside, ram, states
 from memaopt.emit.arena import Place, scratch_places, tensor_places
 from memaopt.emit.ends import End, ends
 from memaopt.errors import InputError
@@ -61,22 +61,15 @@ def files(
     are what the elements of the output stand for, InputError unless there is one for each.
     """
     values = template_values(plan, labels)
-    copies, external = values["copies"], values["external"]
+    about = initialisation.values_of(plan)
     included = "".join(f'#include "{name}"\n' for name in (f"{plan.name}.h", *customs.headers(plan)))
-    head = f"{head_comment(plan)}\n{included}\n#include <string.h>\n"
-    sections = "" if copies is None else "\n" + render("emit/templates/network_sections.h.j2", **values)
-    sections += "" if external is None else "\n" + render("emit/templates/network_external.h.j2", **values)
-    body = (
-        source_file([ram.sectioned(plan, layer) for layer in plan.layers], head + sections, static=True).rstrip() + "\n"
-    )
-    behind_data_outer = "" if values["outer"] is None else _text("network_outer_ld.j2", values).rstrip() + "\n"
-    behind_data = "" if copies is None else _text("network_ld.j2", values).rstrip() + "\n"
-    behind_data += "" if external is None else _text("network_external_ld.j2", values).rstrip() + "\n"
-    behind_data += behind_data_outer
+    head = f"{head_comment(plan)}\n{included}\n#include <string.h>\n{initialisation.sections(about)}"
+    body = source_file([ram.sectioned(plan, layer) for layer in plan.layers], head, static=True).rstrip() + "\n"
+    behind_data = initialisation.linker_part(about)
     linker = {folder.linker_part(plan.name): behind_data} if behind_data else {}
     own = {
-        folder.header(plan.name): header_text(values),
-        folder.source(plan.name): source_text(plan, values, body),
+        folder.header(plan.name): header_text(values, initialisation.declaration(about)),
+        folder.source(plan.name): source_text(plan, values, body, about),
         **customs.files(plan),
         **vector_files(plan, values, vector),
         **linker,
@@ -86,7 +79,7 @@ def files(
             behind_data,
             has_init=values["has_init"],
             custom_sources=values["custom_sources"],
-            outside=dict.fromkeys(each.memory for each in (external, values["outer"]) if each is not None),
+            outside=initialisation.memories_outside(about),
         ),
     }
     return folder.files(library_of(plan), own)
@@ -100,7 +93,6 @@ def template_values(plan: NetworkPlan, labels: Sequence[str] = ()) -> dict[str, 
         raise InputError(f"{plan.name}: {len(labels):,} labels for an output of {there} elements: give one for each")
     return {
         "custom_sources": customs.sources(plan),
-        "copies": ram.copies(plan),
         "external": outside.external(plan),
         "has_init": plan.has_init,
         "outer": outside.outer_arena(plan),
@@ -140,18 +132,20 @@ def template_values(plan: NetworkPlan, labels: Sequence[str] = ()) -> dict[str, 
     }
 
 
-def header_text(values: Mapping[str, Any]) -> str:
-    """What callers of a network see."""
-    return _text("network.h.j2", values)
+def header_text(values: Mapping[str, Any], init: str = "") -> str:
+    """What callers of a network see; ``init`` is what they see of NAME_init(), if that is the network's."""
+    return _text("network.h.j2", values, init=init)
 
 
-def source_text(plan: NetworkPlan, values: Mapping[str, Any], body: str) -> str:
-    """The C of a network behind ``body``, which has its layers."""
+def source_text(plan: NetworkPlan, values: Mapping[str, Any], body: str, about: Mapping[str, Any] | None = None) -> str:
+    """The C of a network behind ``body``, which has its layers; ``about`` its library, if that is its own."""
     tensors, scratch = tensor_places(plan), scratch_places(plan)
     return _text(
         "network.c.j2",
         values,
         body=body,
+        init="" if about is None else initialisation.definition(about),
+        outer_arena="" if about is None else initialisation.outer_arena(about),
         calls=[_call(plan, number, tensors, scratch) for number in range(len(plan.layers))],
         constants=_constants(plan),
         places=[*tensors.values(), *scratch.values()],
@@ -259,10 +253,10 @@ def head_comment(plan: NetworkPlan) -> str:
     else:
         lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")
     if plan.ram_bytes:
-        lines.append(f"In RAM: {plan.ram_bytes:,} bytes for kernels and constants, copied by {plan.name}_init().")
+        lines.append(f"In RAM: {plan.ram_bytes:,} bytes for kernels and constants, copied by {plan.library}_init().")
     if plan.outside is not None and plan.image.places:
         lines.append(
-            f"In {plan.outside.name}: {plan.image.nbytes:,} bytes of constants, checked by {plan.name}_init()."
+            f"In {plan.outside.name}: {plan.image.nbytes:,} bytes of constants, checked by {plan.library}_init()."
         )
     lines.append(f"Arena: {plan.arena_bytes:,} bytes; the largest live set is {plan.memory.lower_bound:,}.")
     lines += [f"Custom operators: {in_comment(text)}." for _, text in plan.custom_facts]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from memaopt.alignment import align
+from memaopt.choice.bundle import BundlePlan
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.stages import ALIGNMENT
@@ -30,7 +31,7 @@ class External:
     table: tuple[int, ...]
 
 
-def external(plan: NetworkPlan) -> External | None:
+def external(plan: NetworkPlan | BundlePlan) -> External | None:
     """What a plan has outside the chip; None if nothing."""
     memory, image = plan.outside, plan.image
     if memory is None or not image.places:
@@ -55,10 +56,10 @@ class OuterArena:
     bytes: int
 
 
-def outer_arena(plan: NetworkPlan) -> OuterArena | None:
+def outer_arena(plan: NetworkPlan | BundlePlan) -> OuterArena | None:
     """The arena outside the chip, behind the constants if they are in that memory; None if there is none."""
     memory = sites(plan.placement, plan.mcu).tensors
-    if memory is None or plan.outer is None:
+    if memory is None or not plan.outer_bytes:
         return None
     constants = plan.image.nbytes if memory == plan.outside else 0
     return OuterArena(memory.name, memory.base + align(constants, ALIGNMENT), plan.outer_bytes)
@@ -69,12 +70,12 @@ def image_file(name: str) -> str:
     return f"extras/{name}_external.bin"
 
 
-def images(plan: NetworkPlan) -> dict[str, bytes]:
+def images(plan: NetworkPlan | BundlePlan) -> dict[str, bytes]:
     """The files that a programmer writes into memories outside the chip, by path."""
-    return {image_file(plan.name): plan.image.data} if plan.image.places else {}
+    return {image_file(plan.library): plan.image.data} if plan.image.places else {}
 
 
-def demand_images(plan: NetworkPlan, folder: Path) -> None:
+def demand_images(plan: NetworkPlan | BundlePlan, folder: Path) -> None:
     """InputError unless a library's folder has these files, as they are: a programmer would write other bytes."""
     for file, data in images(plan).items():
         if not (folder / file).is_file():

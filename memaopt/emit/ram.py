@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
+from memaopt.choice.bundle import BundlePlan
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.kernels.registry import Emitted, Kernel
 from memaopt.kernels.sections import with_constants_in
@@ -37,7 +38,7 @@ class Copies:
     code_base: int | None
 
 
-def copies(plan: NetworkPlan) -> Copies | None:
+def copies(plan: NetworkPlan | BundlePlan) -> Copies | None:
     """What the library copies into RAM, None if nothing."""
     if not any(layer.where.code or layer.where.data for layer in plan.layers):
         return None
@@ -45,7 +46,7 @@ def copies(plan: NetworkPlan) -> Copies | None:
     constants = [layer for layer in plan.layers if layer.where.data]
     functions = _functions(plan)
     there = {
-        "constants": any(layer.name not in behind for layer in constants),
+        "constants": any(name not in behind for name in plan.copied),
         "code": bool(functions),
         "behind": bool(behind),
     }
@@ -54,7 +55,7 @@ def copies(plan: NetworkPlan) -> Copies | None:
     return Copies(
         sections=tuple(name for name, used in there.items() if used),
         functions=functions,
-        symbols=tuple(symbol for layer in constants for symbol in layer.emitted.parameters),
+        symbols=tuple(dict.fromkeys(symbol for layer in constants for symbol in layer.emitted.parameters)),
         place=place.name,
         code_start=place.base,
         code_bytes=place.size,
@@ -64,9 +65,9 @@ def copies(plan: NetworkPlan) -> Copies | None:
     )
 
 
-def sectioned(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
+def sectioned(plan: NetworkPlan | BundlePlan, layer: LayerPlan) -> Emitted:
     """A layer's text with its code and constants in the sections where they belong."""
-    emitted, upper = layer.emitted, plan.name.upper()
+    emitted, upper = layer.emitted, plan.library.upper()
     code = f"{upper}_CODE_IN_RAM"
     if layer.where.outside:
         emitted = with_constants_in(emitted, f"{upper}_EXTERNAL({{}})")
@@ -81,7 +82,7 @@ def sectioned(plan: NetworkPlan, layer: LayerPlan) -> Emitted:
     return dataclasses.replace(emitted, kernels=kernels)
 
 
-def _functions(plan: NetworkPlan) -> tuple[Function, ...]:
+def _functions(plan: NetworkPlan | BundlePlan) -> tuple[Function, ...]:
     """The kernels that run from RAM, each once, and the layers that have none."""
     layers = [layer for layer in plan.layers if layer.where.code]
     kernels = dict.fromkeys(kernel.name for layer in layers for kernel in layer.emitted.kernels)
@@ -89,8 +90,7 @@ def _functions(plan: NetworkPlan) -> tuple[Function, ...]:
     return (*(Function(name, True) for name in kernels), *(Function(name, False) for name in whole))
 
 
-def _behind(plan: NetworkPlan) -> frozenset[str]:
+def _behind(plan: NetworkPlan | BundlePlan) -> frozenset[str]:
     """The layers whose constants lie behind the window that code runs from."""
     assert plan.layout is not None
-    copied = [layer.name for layer in plan.layers if layer.where.data]
-    return frozenset(copied[i] for i in plan.layout.behind)
+    return frozenset(plan.copied[i] for i in plan.layout.behind)

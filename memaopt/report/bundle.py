@@ -32,8 +32,7 @@ def print_bundle(console: Console, signed: BundleCertificate, trial: BundleTrial
 
 def _totals(signed: BundleCertificate) -> list[tuple[str, str]]:
     """What all of them take, one fact each."""
-    totals = {"arena", "RAM besides", "state", "flash"}
-    facts = [(name, text) for name, text in signed.facts()[len(signed.networks) :] if name in totals]
+    facts = [(name, text) for name, text in signed.facts()[len(signed.networks) :] if name != "certificate"]
     shared = signed.totals.shared_bytes
     return [
         *facts,
@@ -51,6 +50,7 @@ def bundle_json(signed: BundleCertificate, trial: BundleTrial | None) -> dict[st
         "setting": plan.mcu.setting.name,
         "passed": trial is None or trial.passed,
         "totals": signed.totals.model_dump(mode="json"),
+        "together": None if signed.together is None else signed.together.model_dump(mode="json"),
         "sha256": signed.sha256,
         "networks": [network_json.plan_json(each, certificate, found) for each, certificate, found in networks],
     }

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from memaopt.choice.bundle import BundlePlan
 from memaopt.emit import bundle
+from memaopt.emit.outside import demand_images
 from memaopt.interrupts import scratch_folder
 from memaopt.overview import Overview
 from memaopt.trials.network import NetworkTrial, default_count, imaged, link, sample_inputs, tried
@@ -55,6 +56,8 @@ def run(
         source = scratch if folder is None else Path(folder)
         if folder is None:
             write_scratch(bundle.files(plan), source)
+        else:
+            demand_images(plan, source)
         linked = link(plan.plans, source, scratch, compiler=compiler)
         images = imaged(plan.plans, source, layout, compiler=compiler)
     trials, done = [], 0

@@ -255,7 +255,7 @@ def _turned_off(plan: NetworkPlan, board: Board) -> Iterator[str]:
 def _refused(plan: NetworkPlan, status: int | None) -> Iterator[str]:
     reasons = {
         -1: "its arena, or its state, is 0 or not aligned",
-        -2: f"{plan.name}_init() has not returned 0 before",
+        -2: f"{plan.library}_init() has not returned 0 before",
         -4: "an input or output lies in the arena, at another place than its own",
         -6: "another row is the next",
         -5: "the first frames lie in the arena: they are passed, since they fill the window",

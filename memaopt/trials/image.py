@@ -109,5 +109,5 @@ def main_file(plans: Sequence[NetworkPlan]) -> str:
         "board/projects/network.c.j2",
         names=[plan.name for plan in plans],
         turn_on=[library.turn_on(bits) for bits in plans[0].mcu.setting.turn_on],
-        initialised=[plan.name for plan in plans if plan.has_init],
+        initialised=[plans[0].library] if plans[0].has_init else [],
     )

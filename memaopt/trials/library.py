@@ -75,7 +75,8 @@ def files_of(certificate: NetworkCertificate, labels: Sequence[str] = ()) -> dic
 def files_of_bundle(certificate: BundleCertificate) -> dict[str, str | bytes]:
     """The same of several networks in one library: each one's model beside the certificate."""
     models = {each.model: each.model_file.data for each in certificate.networks}
-    return {**bundle.files(certificate.plan), envelope.FILE: certificate.to_json(), **models}
+    files: dict[str, str | bytes] = {**bundle.files(certificate.plan), **outside.images(certificate.plan)}
+    return {**files, envelope.FILE: certificate.to_json(), **models}
 
 
 def check(plan: NetworkPlan, files: Mapping[str, str | bytes]) -> LibraryCheck:

@@ -194,8 +194,8 @@ def tried(
     from memaopt.board import Board
 
     board = Board(plan.mcu).load(linked.program)
-    if plan.has_init and board.call(f"{plan.name}_init").r0 != 0:
-        raise BuildError(f"{plan.name}_init: code or constants are not where the library's linker script puts them")
+    if plan.has_init and board.call(f"{plan.library}_init").r0 != 0:
+        raise BuildError(f"{plan.library}_init: code or constants are not where the library's linker script puts them")
     bases = bases_of(plan, board)
     states = [LayerRuns(plan, layer, bases) for layer in plan.layers]
     runs: list[Run] = []

@@ -36,7 +36,7 @@ class Bases(NamedTuple):
 
 def bases_of(plan: NetworkPlan, board: Board) -> Bases:
     there, name = board.symbols, plan.name
-    image, outer = (there.get(f"{name}_{what}", 0) for what in ("image", "outer_arena"))
+    image, outer = there.get(f"{name}_image", 0), there.get(f"{plan.library}_outer_arena", 0)
     return Bases(there[f"{plan.library}_static_arena"], there.get(kept_symbol(plan), 0), image, outer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from pathlib import Path
 
 import pytest
@@ -12,11 +13,12 @@ from network_helpers import MCU, WARNINGS
 
 import memaopt
 from memaopt.certificates.bundle import BundleCertificate, certify, verify
-from memaopt.choice.bundle import BundlePlan, compile_bundle
+from memaopt.choice.bundle import BundlePlan, compile_bundle, together
 from memaopt.choice.compile import compile_network
 from memaopt.emit import folder
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError, WrongLibraryError
 from memaopt.interrupts import run as command
+from memaopt.machines.mcu import mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
@@ -128,12 +130,16 @@ def test_the_certificate(plan: BundlePlan, models: list[Path], tmp_path: Path) -
 @pytest.mark.slow
 def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     """Catches a command that takes the first model alone, or writes what the next one does not know; and on the board
-    a network that reads another's constants or places, or that is wrong in an image where another has run before.
+    a network that reads another's constants or places, or that is wrong in an image where another has run before; in
+    RAM, a kernel that is in two places, and what nobody copies there.
     """
     out = tmp_path / "out"
     three = [*models, models[0].with_name("listening.tflite")]
     stream = ("--stream", "hear=rows", "--fill", "first")
-    solved = cli("solve", *three, "--names", "left,right,hear", *stream, "--out", out, "--json").json
+    ram = ("--setting", "ram", "--ram-for-code", "2000", "--ram-for-constants", "1000")
+    solved = cli("solve", *three, "--names", "left,right,hear", *stream, *ram, "--out", out, "--json").json
+    assert solved["together"]["proof"] == "enumeration"
+    assert 1000 < solved["totals"]["ram_bytes"] <= 3000
     assert [each["name"] for each in solved["networks"]] == ["left", "right", "hear"]
     assert solved["totals"]["state_bytes"] == solved["networks"][2]["totals"]["state_bytes"] > 0
     assert {"left.tflite", "right.tflite", "report.html", "certificate.json"} <= {each.name for each in out.iterdir()}
@@ -148,6 +154,58 @@ def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     for each, claimed in zip(measured["networks"], solved["networks"], strict=True):
         assert each["name"] == claimed["name"]
         assert each["virtual"] == pytest.approx(each["promised"], rel=0.2)  # the third has a few hundred instructions
+
+
+def test_chosen_at_once(models: list[Path]) -> None:
+    """Catches a budget of RAM that each network has for itself, and a claim about all of them that nobody derives."""
+    machine = mcu("stm32l4r5", setting="ram").with_ram(code=0, constants=1100)
+    plan = compile_bundle(models, machine, arena=2048)
+    assert plan.together is not None
+
+    def price(number: int, most: int) -> int:
+        return compile_network(models[number], machine.with_ram(constants=most), arena=2048).choice.price
+
+    best = min(price(0, 1100 - taken) + price(1, taken) for taken in (0, 208, 736, 944))  # all that pays there
+    assert plan.together.price == plan.together.bound == best > price(0, 1100) + price(1, 1100)
+    signed = certify(plan)
+    assert verify(signed)
+    assert signed.together is not None
+    for changed, said in (
+        ({"price": best - 1}, r"together\.price is claimed"),
+        ({"bound": best - 1}, r"together\.bound is claimed"),
+        ({"proof": "solver"}, r"together\.proof is claimed"),
+        ({"flash_bytes": plan.flash - 1}, r"together\.flash_bytes is"),
+        ({"arena_bytes": 1024}, "was not chosen within the budgets"),
+    ):
+        with pytest.raises(FalseClaimError, match=said):
+            verify(signed.model_copy(update={"together": signed.together.model_copy(update=changed)}).signed())
+    with pytest.raises(FalseClaimError, match="networks: large"):
+        verify(signed.model_copy(update={"together": None}).signed())
+    with pytest.raises(InputError, match="several networks: give two or more"):
+        together(plan.plans[:1], plan.sram, plan.flash)
+
+
+@pytest.mark.slow
+def test_outside_the_chip(models: list[Path], cli: Cli, tmp_path: Path) -> None:
+    """Catches constants of one network that lie where another's are, an arena outside for each, and bytes for that
+    memory's programmer which are not those that the library checks.
+    """
+    out, place = tmp_path / "out", ("--place", "weights=qspi,activations=fmc", "--mcu", "stm32f469", "--sram", "1536")
+    totals = cli("solve", *models, *place, "--out", out, "--json").json["totals"]
+    ran = cli("run", out, "--json").json
+    assert ran["passed"]
+    assert all(each["trial"]["image"]["wrong"] == 0 for each in ran["networks"])
+    image = (out / "extras" / "large_lesser_external.bin").read_bytes()
+    assert (len(image), zlib.crc32(image)) == (totals["outside"]["bytes"], totals["outside"]["crc32"])
+    signed = memaopt.read(out)
+    assert isinstance(signed, BundleCertificate)
+    apart = [each.totals for each in signed.networks]
+    of_each = [each.outside.bytes for each in apart if each.outside]
+    assert max(of_each) < len(image) < sum(of_each), "the backbone's weights are there once"
+    assert totals["outer_bytes"] == max(each.outer_bytes for each in apart) > 0
+    assert "every claim holds" in cli("verify", out / "certificate.json").out
+    (out / "extras" / "large_lesser_external.bin").write_bytes(image[:-1] + b"x")
+    assert "has other bytes than its library" in cli.refused("run", out)
 
 
 @pytest.mark.slow
@@ -179,11 +237,10 @@ def test_in_an_image_of_ones_own(plan: BundlePlan, tmp_path: Path, cli: Cli) -> 
     [
         (("--names", "one"), "1 names for 2 networks"),
         (("--names", "same,same"), "two networks are called same: give each a name of its own, as in --names same_0,"),
-        (("--place", "weights=qspi"), "--place has no effect on several networks"),
         (("--stream", "rows"), "--stream rows: of several networks say which slide, as in wake=rows"),
         (("--stream", "door=rows"), "no network is called door: there are large, lesser"),
         (("--hop", "2"), "--hop has no effect without --stream"),
-        (("--setting", "ram"), "setting ram copies code or constants into RAM"),
+        (("--place", "weights=qspi", "--objective", "ram"), "no --place"),
         (("--dtype", "s8"), "--dtype has no effect on a network"),
     ],
 )
