@@ -84,6 +84,10 @@ class PlaneGather:
         """Instructions that move the input to the next row."""
         return len(add_imm("r0", "r0", self.left_over, "r12").splitlines())
 
+    def _further(self, columns: int) -> int:
+        """Instructions, besides one, that move the input by so many columns."""
+        return len(add_imm("r0", "r0", columns * self.column, "r12").splitlines()) - 1
+
     @property
     def _constants(self) -> int:
         """Instructions that load the second constant, which bytes stored as value + 128 need."""
@@ -101,14 +105,15 @@ class PlaneGather:
         """One call for ``rows`` rows."""
         pairs, odd = divmod(self.width, 2)
         c, stored = _CYCLES[self.channels], self.channels * _CYCLES[self.channels].plane
-        row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored) + c.turn)
-        row += odd * (c.odd + c.pack + stored) + c.row + stored + self._moved
+        row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored + self._further(2)) + c.turn)
+        row += odd * (c.odd + c.pack + stored + self._further(1)) + c.row + stored + self._moved
         return c.call + self._constants + rows * row
 
     @property
     def code_bytes(self) -> int:
         pair = {4: 13, 2: 8, 1: 6}[self.channels]
-        return 4 * ((self.unroll + self.width % 2) * pair + 18 + self._moved)
+        further = self.unroll * self._further(2) + self.width % 2 * self._further(1)
+        return 4 * ((self.unroll + self.width % 2) * pair + 18 + self._moved + further)
 
     def accesses(self, rows: int) -> tuple[Access, Access]:
         """Of the input and of the planes, for one call."""

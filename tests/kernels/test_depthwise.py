@@ -15,6 +15,7 @@ from memaopt.problems.layers import Layer
 
 RNG = np.random.default_rng(7)
 WALK, TAPS, DIRECT, IN_LINE = "depthwise walk", "depthwise taps", "depthwise direct", "depthwise line"
+STRETCHES = "depthwise stretches"
 
 
 def _walks() -> dict[str, Layer]:
@@ -126,6 +127,19 @@ def _lines() -> dict[str, Layer]:
     }
 
 
+def _stretches() -> dict[str, Layer]:
+    rng = np.random.default_rng(6)
+    return {
+        "rows_of_9": h.depthwise(rng, (3, 14, 4), (1, 9)),
+        "columns_of_9": h.depthwise(rng, (14, 3, 5), (9, 1), zero_point=7, output_zero_point=5),
+        "row_of_7": h.depthwise(rng, (1, 31, 6), (1, 7)),
+        "row_of_8_strided": h.depthwise(rng, (1, 31, 3), (1, 8), stride=(1, 2), output_zero_point=-9, clamp=(-9, 99)),
+        "columns_strided": h.depthwise(rng, (31, 2, 3), (6, 1), stride=(3, 1), multiplier=2, padding="valid"),
+        "rows_left_out": h.depthwise(rng, (5, 7, 4), (1, 5), stride=(2, 1), output_zero_point=3),
+        "far": h.depthwise(rng, (7, 300, 4), (6, 1)),
+    }
+
+
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
     """Wrong planes, zeros, pairs of weights or bands in the plain C."""
     emitted = h.every_plan(_walks(), WALK)
@@ -139,7 +153,8 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
     assert {f"by {n}" for n in (2, 3) for _, e in small.values() if f"by {n}" in e.plan.tile} == {"by 2", "by 3"}
     lines = h.every_plan({f"line_{name}": layer for name, layer in _lines().items()}, IN_LINE)
     assert any("loop" in e.plan.tile for _, e in lines.values())
-    h.check_on_host(tmp_path, emitted | others | small | lines, RNG)
+    stretches = h.every_plan({f"stretches_{name}": layer for name, layer in _stretches().items()}, STRETCHES)
+    h.check_on_host(tmp_path, emitted | others | small | lines | stretches, RNG)
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -150,8 +165,9 @@ def test_every_walk_on_the_board(compiler: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compiler", compilers())
 def test_every_other_window_on_the_board(compiler: str, tmp_path: Path) -> None:
-    """The same of the kernel for any window."""
-    h.check_on_board(tmp_path, h.every_plan(_others(), TAPS), RNG, compiler)
+    """The same of the kernels for any window, and for lines."""
+    stretches = h.every_plan({f"stretches_{name}": layer for name, layer in _stretches().items()}, STRETCHES)
+    h.check_on_board(tmp_path, h.every_plan(_others(), TAPS) | stretches, RNG, compiler)
 
 
 @pytest.mark.parametrize("compiler", compilers())

@@ -9,12 +9,15 @@ Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requan
 from functools import lru_cache
 from typing import NamedTuple
 
+import numpy as np
+
 from memaopt import fixedpoint
 from memaopt.access import Access, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.depthwise.kernels import Geometry, WalkKernel
+from memaopt.kernels.depthwise.stretch_kernel import StretchKernel
 from memaopt.kernels.depthwise.taps_kernel import TapsKernel
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
@@ -53,9 +56,9 @@ class Walked(NamedTuple):
 
 
 class Tapped(NamedTuple):
-    """The same of taps."""
+    """The same of taps, by rows of a column or by outputs of a row."""
 
-    kernel: TapsKernel
+    kernel: TapsKernel | StretchKernel
     proven: Proven
 
 
@@ -88,8 +91,8 @@ class OnPlanes:
         (_, width, channels), zero_point, plane = layer.shape, layer.input_zero_point, geometry.plane
         made = []
         for one in geometry.segments:
-            to, whole = plane._replace(left=one.at), one.width == width
-            columns = () if whole else (one.apart, width)
+            to, whole = plane._replace(left=one.at), one.width == width and not one.image
+            columns = () if whole else (one.apart, one.image or width)
             gather = PlaneGather(size, channels, one.width, zero_point, to, input_format, *columns)
             made += [(gather, one.first * channels)] if one.width else []
         return made
@@ -110,6 +113,9 @@ class OnPlanes:
             gathers = [gather for gather, _ in self._gathers(layer, size, kernel.geometry, input_format)]
             calls = size if layer.multiplier > 1 else 1
             channels = layer.multiplier if layer.multiplier > 1 else size
+            # Of an odd number of channels words begin anywhere, and halfwords at every other byte.
+            places = layer.shape.channels * np.arange(4)
+            slow = {4: around.unaligned_words(places) / 4, 2: float((places % 2).mean()), 1: 0.0}[size]
             for rows, zeros in _bands(layer, plane, band):
                 image, filled = (sum(each, Access()) for each in zip(*(g.accesses(rows) for g in gathers), strict=True))
                 taps, stored, parameter = kernel.accesses(channels)
@@ -120,7 +126,7 @@ class OnPlanes:
                 stack += (saved(9).times(len(gathers)) + kernel.stack(channels).times(calls)).times(count)
                 fill = size * (2 * c.fill + around.FILLED_WORD * zeros * plane.pitch / 4) + c.band if band else 0
                 walking += count * calls * kernel.cycles(channels)
-                gathered = sum(gather.cycles(rows) + c.gather for gather in gathers)
+                gathered = sum(gather.cycles(rows) + c.gather for gather in gathers) + image.loads * slow
                 cycles += count * (gathered + calls * c.walk + fill)
         cycles += walking
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
@@ -153,7 +159,11 @@ class OnPlanes:
         )
 
     def _code(
-        self, layer: Depthwise, kernel: WalkKernel | TapsKernel, options: dict[str, int], input_format: Format
+        self,
+        layer: Depthwise,
+        kernel: WalkKernel | TapsKernel | StretchKernel,
+        options: dict[str, int],
+        input_format: Format,
     ) -> tuple[Node, ...]:
         """What one call executes: zeros once, then for each group of channels, band by band, gathering and walking."""
         plane, band = kernel.geometry.plane, kernel.geometry.band

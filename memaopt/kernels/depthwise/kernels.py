@@ -34,12 +34,13 @@ class ColumnSet(NamedTuple):
 
 class ColumnSegment(NamedTuple):
     """Part of a plane's row: every ``apart``-th column of the image from the column ``first`` on, ``width`` of them,
-    from the plane's column ``at`` on."""
+    from the plane's column ``at`` on. ``image``: its columns, if a row of planes is none of its rows."""
 
     first: int
     width: int
     at: int
     apart: int
+    image: int = 0
 
 
 class Geometry(NamedTuple):
