@@ -21,7 +21,7 @@ from memaopt.board import layout
 from memaopt.board.buffers import DEVICES, PERIPHERALS, PRIVATE, BufferMap
 from memaopt.board.cores.cortex_m4 import Timing
 from memaopt.board.decode import Decoder
-from memaopt.board.machine_state import flags_of, free_page, switches, whole_pages
+from memaopt.board.machine_state import flags_of, free_page, switches, tell_dma, whole_pages
 from memaopt.board.maps import PAGE, PagedMap
 from memaopt.board.native import on_instruction
 from memaopt.board.semihosting import HostInput, Reply, Semihosting
@@ -175,8 +175,7 @@ class VirtualCore:
         state["has_fpu"] = self._mcu.core.has_fpu
         state["read_register"], state["stop_emulation"] = _READ_REGISTER, _STOP_EMULATION
         state["budget"] = budget
-        state["exit"] = self.exit
-        state["expected"] = entry
+        state["exit"], state["expected"] = self.exit, entry
         state["stack_limit"], state["stack_top"] = stack
         state["stack_low"] = self.register(uc.UC_ARM_REG_SP)
         state["until"] = 1 if until is None else until
@@ -196,6 +195,7 @@ class VirtualCore:
         state["memory_count"] = len(table.records)
         state["code"] = table.place(entry)
         state["banks"], state["bank_count"] = table.banks.ctypes.data, len(table.banks)
+        tell_dma(state, self._mcu)
         self._host_requests = self._host_of(self._given)
         # The run begins with the registers as memory has them.
         state["touched"], state["touched_end"] = PRIVATE[0], sum(PRIVATE)

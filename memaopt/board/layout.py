@@ -42,6 +42,7 @@ RUNNING, NOT_DECODED, FAULT_UNMAPPED, FAULT_READ_ONLY, FAULT_UNALIGNED = range(5
 FAULT_UNDEFINED, FAULT_STACK, FAULT_DIVIDE, FAULT_FETCH, FAULT_SUPERVISOR = range(5, 10)
 BUDGET, STOP_BREAKPOINT, STOP_HALT, STOP_SLEEP, STOP_UNTIL, STOP_EXIT = range(10, 16)
 FAULT_FPU, FAULT_COPROCESSOR, FAULT_BLOCK, FAULT_HOST = range(16, 20)
+FAULT_DMA_EARLY, FAULT_DMA_BUSY, FAULT_DMA_KIND = range(22, 25)
 STEP, HOST_REQUEST = range(20, 22)  # not the end: Python goes on behind the instruction
 
 LITERAL = 0xFFFF  # a base "register": the row's offset is the address
@@ -167,6 +168,9 @@ RULES = (
     *("divide_zero", "divide_short", "divide", "fetch_latency", "fetch_recovers", "table_sixteenths"),
 )
 
+# What the hook is told of a DMA channel: its registers and their bits (memaopt/machines/dma.py).
+DMA_REGISTERS = ("channel", "start", "running", "status", "clear", "done", "clock", "clocked")
+
 STATE = np.dtype(
     [
         ("lanes", LANE, 2),
@@ -222,6 +226,17 @@ STATE = np.dtype(
         ("private_bus", "u8"),
         ("peripherals", "u8"),
         ("flag_table", "u8"),
+        *((f"dma_{field}", "u8") for field in DMA_REGISTERS),  # of the channel; 0 if there is none
+        ("dma_most", "i8"),  # words of a transfer
+        ("dma_begins", "i8"),  # cycles of a transfer, and of a word
+        ("dma_word", "i8"),
+        ("dma_memory", "i8"),  # that is read
+        ("dma_low", "u8"),  # the target that nobody may touch yet: from, up to; 0 if there is none
+        ("dma_high", "u8"),
+        ("dma_ready", "i8"),  # when it has arrived
+        ("dma_bytes", "i8"),  # of all transfers
+        ("read_memory", "u8"),  # the emulator's functions
+        ("write_memory", "u8"),
     ],
     align=True,
 )

@@ -1,9 +1,11 @@
 """What a core starts from, of a machine's description: registers, flags, pages."""
 
+import ctypes
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from unicorn.unicorn_py3.unicorn import uclib
 
 from memaopt.alignment import align
 from memaopt.board import layout
@@ -30,6 +32,18 @@ def flags_of(mcu: Mcu) -> NDArray[Any]:
         for flag in r.flags
     ]
     return np.array(rows, layout.FLAG)
+
+
+def tell_dma(state: NDArray[Any], mcu: Mcu) -> None:
+    """What the hook has to know of a machine's DMA, if it has one, and the emulator's functions that move bytes."""
+    dma = mcu.dma
+    if dma is None:
+        return
+    for field in layout.DMA_REGISTERS:
+        state[f"dma_{field}"] = getattr(dma, field)
+    state["dma_most"], state["dma_begins"], state["dma_word"] = dma.most_words, dma.start_cycles, dma.word_cycles
+    state["read_memory"] = ctypes.cast(uclib.uc_mem_read, ctypes.c_void_p).value
+    state["write_memory"] = ctypes.cast(uclib.uc_mem_write, ctypes.c_void_p).value
 
 
 def whole_pages(size: int) -> int:

@@ -41,6 +41,9 @@ class Run(BaseModel, frozen=True):
 
     ``ended`` says how the run ended and ``ended_at`` where; ``exit_code`` is that of a semihosting exit, ``output``
     what the program wrote by semihosting.
+
+    ``dma_bytes`` were read by a DMA, if the machine was asked for with one, and written as often: ``buffers`` and
+    ``memories`` have these accesses too. Turns of a loop that waits for it are in ``ideal_cycles``.
     """
 
     function: str
@@ -63,6 +66,7 @@ class Run(BaseModel, frozen=True):
     energy: Energy | None
     profile: Profile | None
     seconds: float
+    dma_bytes: int = 0
 
     def accesses(self, buffer: str) -> Access:
         """The accesses to the buffer of that name; InputError if there is no such buffer."""
@@ -79,7 +83,12 @@ class Run(BaseModel, frozen=True):
         """A dictionary for JSON, without the host's time (so it is the same on every run) and without
         the buffers that were not accessed. ``s0`` is None where it is infinite or no number, for JSON has neither.
         """
-        data = self.model_dump(mode="json", exclude={"seconds"} | ({"profile"} if self.profile is None else set()))
+        data = self.model_dump(mode="json", exclude=self._left_out)
         data["buffers"] = {name: a for name, a in data["buffers"].items() if any(a.values())}
         data["s0"] = self.s0 if math.isfinite(self.s0) else None
         return data
+
+    @property
+    def _left_out(self) -> set[str]:
+        absent = {"profile": self.profile is None, "dma_bytes": not self.dma_bytes}
+        return {"seconds", *(field for field, left_out in absent.items() if left_out)}

@@ -192,13 +192,17 @@ def _short(value: Any) -> str:
 
 
 @functools.cache
-def _settings(name: str) -> dict[str, str]:
-    """A preset in its settings, by digest."""
+def _settings(name: str, dma: bool) -> dict[str, str]:
+    """A preset in its settings, by digest; none if it has no DMA and one is asked for."""
+    try:
+        preset, also = mcu(name, dma=dma), " and with its DMA" if dma else ""
+    except InputError:
+        return {}
     return {
         digest(
-            mcu(name).in_setting(setting.name).model_dump(mode="json")
-        ): f"{name}, as it comes with memaopt, in setting {setting.name}"
-        for setting in mcu(name).settings
+            preset.in_setting(setting.name).model_dump(mode="json")
+        ): f"{name}, as it comes with memaopt, in setting {setting.name}{also}"
+        for setting in preset.settings
     }
 
 
@@ -207,7 +211,7 @@ def machine_premise(machine: Mcu) -> str:
     whole = digest(machine.model_dump(mode="json"))
     found = whole[:16]
     if machine.name in preset_names():
-        if whole in (known := _settings(machine.name)):
+        if whole in (known := _settings(machine.name, machine.dma is not None)):
             return f"machine {known[whole]} (digest {found})"
         return f"machine {machine.name}, not as it comes with memaopt (digest {found})"
     return f"machine {machine.name} of the certificate (digest {found})"

@@ -169,7 +169,8 @@ class NetworkCertificate(OfModel):
         if found.cycles is None:
             return []
         named = without(each.name for each in self.custom)
-        return [("cycles", f"{found.machine_cycles:,} predicted{named}, {found.cycles:,} without waiting")]
+        dma = "" if self.machine.dma is None else " with DMA"
+        return [("cycles", f"{found.machine_cycles:,} predicted{dma}{named}, {found.cycles:,} without waiting")]
 
 
 def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:

@@ -13,7 +13,7 @@ from memaopt.kernels.around import piece
 from memaopt.kernels.chains.pricing import bands_of
 from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.registry import CHAINS, Plan
-from memaopt.models import outside
+from memaopt.models import outside, transfers
 from memaopt.models.fetching import TABLE_SIXTEENTHS, FlashTiming
 from memaopt.models.least_waits import least_fetching, least_loading
 from memaopt.models.loads import loading
@@ -75,6 +75,8 @@ def least_stall(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> i
 def _constants_wait(plan: Plan, where: Where, machine: FlashTiming) -> float:
     if where.outside:
         assert machine.outside is not None
+        if plan.dma:
+            return transfers.least_waiting_for(plan.dma, plan.cycles, machine.outside)
         return outside.least_loading(plan.promise.parameters, machine.outside) + _channels_wait(plan, machine)
     return 0.0 if where.data else least_loading(plan.promise.parameters, plan.data_bytes, machine)
 
@@ -118,7 +120,11 @@ def _waited(plan: Plan, batch: int, where: Where, machine: FlashTiming) -> float
     body = (Loop((piece(invoke.CALL), *plan.code), batch),)
     # What comes from outside takes no read of the flash, nor a line of its cache, but time to fetch code in.
     waited = waiting(body, machine if where.outside else machine._replace(outside=None), where.code, where.data)
-    if where.outside:
+    if where.outside and plan.dma:
+        assert machine.outside is not None
+        computing = plan.cycles + waited / batch + contending(plan, where, machine)
+        waited += batch * transfers.waiting_for(plan.dma, computing, machine.outside)
+    elif where.outside:
         assert machine.outside is not None
         waited += batch * outside.loading(plan.promise.parameters, plan.code, machine.outside)
         waited += batch * _channels_wait(plan, machine)

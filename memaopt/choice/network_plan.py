@@ -158,7 +158,7 @@ class NetworkPlan:
 
     def summary(self) -> str:
         """The headline, and what it takes, a line each."""
-        cycles = [("cycles", f"{self.machine_cycles:,} predicted{self.without}")] if self.mcu.core.is_timed else []
+        cycles = [("cycles", f"{self.machine_cycles:,} predicted{self.behind}")] if self.mcu.core.is_timed else []
         facts = (
             ("multiply-accumulates", f"{self.macs:,}"),
             *cycles,
@@ -181,7 +181,7 @@ class NetworkPlan:
         return framed(html_report(self))
 
     def __repr__(self) -> str:
-        cycles = f", {self.machine_cycles:,} cycles{self.without}" if self.mcu.core.is_timed else ""
+        cycles = f", {self.machine_cycles:,} cycles{self.behind}" if self.mcu.core.is_timed else ""
         return f"<NetworkPlan: {self.headline()}{cycles}>"
 
     @property
@@ -214,6 +214,16 @@ class NetworkPlan:
     def without(self) -> str:
         """Whose cycles, accesses, stack and code no predicted figure has: `` without rasp's``; empty for nobody's."""
         return without(code.name for code in self.customs)
+
+    @property
+    def with_dma(self) -> str:
+        """What stands behind predicted cycles of a machine that was asked for with its DMA, which is modelled."""
+        return " with DMA" if self.mcu.dma is not None else ""
+
+    @property
+    def behind(self) -> str:
+        """All that stands behind them."""
+        return f"{self.with_dma}{self.without}"
 
     @property
     def macs(self) -> int:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from memaopt.errors import InputError
-from memaopt.inputs import WORD, Input, Word
+from memaopt.inputs import WORD, Input, Word, any_of
+from memaopt.machines.dma import Dma
 from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.memory.liveness import roots_of
@@ -74,7 +75,7 @@ class Sites(NamedTuple):
     """A placement on a machine: the memory outside the chip, if constants may be there, and whether a layer's are
     (True), one or both; the memory that tensors may be in; whether what channels take may stay on the chip while
     weights are outside; whether tensors between layers may be outside, and whether the network's inputs are, and its
-    outputs."""
+    outputs; the DMA that may bring constants in."""
 
     outside: Memory | None
     choices: tuple[bool, ...]
@@ -82,6 +83,7 @@ class Sites(NamedTuple):
     apart: bool = True
     between: bool = False
     ends: tuple[bool, bool] = (False, False)
+    dma: Dma | None = None
 
     @property
     def weighed(self) -> Memory | None:
@@ -100,7 +102,15 @@ ON_CHIP, NOWHERE = NetworkPlacement(), Sites(None, (False,))
 
 
 def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
-    """What a placement means on a machine; InputError where that has no such memory."""
+    """What a placement means on a machine; InputError where that has no such memory, or a DMA that does nothing."""
+    found = _sites(placement, mcu)
+    if mcu.dma is not None and (found.outside is None or found.outside.name not in mcu.dma.reads):
+        there = any_of([f"weights={name}" for name in mcu.dma.reads])
+        raise InputError(f"DMA of {mcu.name}: it brings constants in from outside the chip: place them there ({there})")
+    return found._replace(dma=mcu.dma)
+
+
+def _sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     apart = placement.parameters == AUTO
     if not apart and placement.parameters != placement.weights:
         raise InputError(

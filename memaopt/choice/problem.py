@@ -14,7 +14,7 @@ from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, 
 from memaopt.choice.stages import ALIGNMENT, Stages, in_place_of, leads_of, stack_bytes
 from memaopt.choice.suits import suited
 from memaopt.errors import InfeasibleError
-from memaopt.kernels.registry import FAMILIES, Format, Plan, fetched, in_parts, packed, plans, slid, staged
+from memaopt.kernels.registry import FAMILIES, Format, Plan, by_dma, fetched, in_parts, packed, plans, slid, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.memory import liveness
 from memaopt.memory import plan as memory
@@ -165,7 +165,7 @@ def prepare(
     """
     allowed = sites(place or ON_CHIP, mcu)
     machine = timing(mcu, allowed.outside)
-    beyond = allowed.outside is not None, allowed.tensors is not None
+    beyond = allowed.outside is not None, allowed.tensors is not None, allowed.dma is not None
     lowered, options, pairs, order, roots = ways(graph, formats, mcu.core.has_fpu, *beyond)
     constants = {t for low in lowered.values() for t in low.inputs if graph.tensors[t].is_constant}
     invoke = _INVOKE if len(graph.inputs) == len(graph.outputs) == 1 else _INVOKE_MORE
@@ -214,10 +214,10 @@ class Ways(NamedTuple):
 
 
 @lru_cache(maxsize=4)
-def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool, away: bool) -> Ways:
+def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool, away: bool, dma: bool = False) -> Ways:
     """What can be chosen for a graph, found once for all settings of a machine; see :func:`options_of`."""
     lowered = {i: found for i, op in enumerate(graph.operators) if (found := op.lower(graph)) is not None}
-    given = formats, has_fpu, outside, away
+    given = formats, has_fpu, outside, away, dma
     options = {i: options_of(graph, graph.operators[i], low, *given) for i, low in lowered.items()}
     order = _order(graph)
     pairs = fusion.pairs(graph, lowered, order) if formats else {}
@@ -262,11 +262,18 @@ def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> Non
 
 
 def options_of(
-    graph: Graph, op: Operator, low: Lowered, formats: bool, has_fpu: bool, outside: bool = False, away: bool = False
+    graph: Graph,
+    op: Operator,
+    low: Lowered,
+    formats: bool,
+    has_fpu: bool,
+    outside: bool = False,
+    away: bool = False,
+    dma: bool = False,
 ) -> tuple[Plan, ...]:
     """The plans for such a core whose alignment holds for every image of a batch, also with their constants staged;
-    those that pack what crosses, or stage parts of it, where constants may be ``outside`` the chip; and those that read
-    each byte of their input once, where tensors may be ``away``."""
+    those that pack what crosses, or stage parts of it, where constants may be ``outside`` the chip, by a ``dma`` too
+    where there is one; and those that read each byte of their input once, where tensors may be ``away``."""
     sizes = [graph.tensors[t].nbytes // low.batch for t in (low.inputs[0], op.output)]
     streamed = [
         plan
@@ -281,6 +288,7 @@ def options_of(
     copied = [staged(plan) for plan in streamed]
     copied += [packed(plan, apart) for plan in streamed for apart in (False, True)] if outside else []
     parted = [part for plan in streamed for part in in_parts(low.layer, plan)] if outside else []
+    parted += [part for plan in streamed for part in by_dma(low.layer, plan)] if dma else []
     found = (*streamed, *(plan for plan in copied if plan is not None), *parted)
     if not away or low.batch > 1 or not isinstance(low.layer, Conv | Depthwise | FullyConnected):
         return found

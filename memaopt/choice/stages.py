@@ -40,8 +40,11 @@ def places_of(plan: Plan, limits: Budgets, allowed: Sites) -> tuple[Where, ...]:
     apart = plan.channel_bytes > 0
     if apart and not allowed.apart:
         return ()
-    # What is apart is so for what lies outside.
-    choices = tuple(outside for outside in allowed.choices if outside or not apart)
+    dma = allowed.dma
+    if plan.dma and (dma is None or max(plan.dma) > dma.most_words):
+        return ()
+    # What is apart is so for what lies outside, and from there a DMA copies.
+    choices = tuple(outside for outside in allowed.choices if outside or not (apart or plan.dma))
     return copyable(plan, code=code, data=data, sites=choices)
 
 

@@ -78,6 +78,18 @@ CodeInRamOption = Annotated[
 ]
 
 
+DmaOption = Annotated[
+    bool,
+    option(
+        "Machine",
+        "",
+        "With the chip's DMA, as its file has it: it brings in a network's constants from outside the chip while the "
+        "core computes (modelled, measured by nobody).",
+        "--dma",
+    ),
+]
+
+
 def wait_states_option(panel: str) -> Any:
     """``--wait-states`` in a panel of a help screen."""
     told = "Wait states of the flash, and with 0 of no memory.  \\[default: the chip's]"
@@ -104,11 +116,11 @@ def clocked(machine: Mcu, clock: float | None, wait_states: int | None) -> Mcu:
     return machine if wait_states is None else machine.with_wait_states(wait_states)
 
 
-def machine_of(name: str, setting: str, sizes: Iterable[str]) -> Mcu:
-    """The machine in a setting, with its memories resized as asked."""
+def machine_of(name: str, setting: str, sizes: Iterable[str], *, dma: bool = False) -> Mcu:
+    """The machine in a setting, with its memories resized as asked, and with its DMA if that is."""
     from memaopt.machines.mcu import mcu, parse_size
 
-    machine, resized = mcu(name, setting), {}
+    machine, resized = mcu(name, setting, dma=dma), {}
     for text in sizes:
         memory, equals, amount = text.partition("=")
         if not equals:

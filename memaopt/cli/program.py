@@ -35,6 +35,7 @@ class _Options(NamedTuple):
     args: str | None
     mcu: str | None
     setting: str | None
+    dma: bool
     clock: float | None
     wait_states: int | None
     timing: str | None
@@ -96,6 +97,9 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 "Which caches and prefetch are on: a setting of the machine (see memaopt mcus).  \\[default: stock]",
             ),
         ] = None,
+        dma: Annotated[
+            bool, option(_PANEL, "", "With the machine's DMA, as its file has it (docs/board.md).", "--dma")
+        ] = False,
         clock: Annotated[float | None, clock_option(_PANEL)] = None,
         wait_states: Annotated[int | None, wait_states_option(_PANEL)] = None,
         timing: Annotated[
@@ -144,7 +148,7 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
           memaopt run build/
         """
         options = _Options(
-            call, until, args, mcu_name, setting, clock, wait_states, timing, stack, trap_divide, budget, profile
+            call, until, args, mcu_name, setting, dma, clock, wait_states, timing, stack, trap_divide, budget, profile
         )
         if not _is_program(target, options):
             if options.given:
@@ -173,7 +177,8 @@ def _run_program(file: Path, options: _Options, as_json: bool) -> None:
     from memaopt.report import console
     from memaopt.report import program as elf_report
 
-    machine = clocked(mcu(options.mcu or MCU, options.setting or "stock"), options.clock, options.wait_states)
+    machine = mcu(options.mcu or MCU, options.setting or "stock", dma=options.dma)
+    machine = clocked(machine, options.clock, options.wait_states)
     if options.call is None:
         for name, value in (("--args", options.args), ("--stack", options.stack)):
             if value is not None:

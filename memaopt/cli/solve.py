@@ -12,6 +12,7 @@ from memaopt.cli.machine import (
     ClockOption,
     CodeInRamOption,
     ConstantsInRamOption,
+    DmaOption,
     FlashOption,
     McuOption,
     SettingOption,
@@ -101,6 +102,7 @@ def solve_command(
     wait_states: WaitStatesOption = None,
     setting: SettingOption = "stock",
     ram_for_constants: ConstantsInRamOption = None,
+    dma: DmaOption = False,
     ram_for_code: CodeInRamOption = None,
     flash: FlashOption = None,
     arena: ArenaOption = None,
@@ -204,6 +206,7 @@ def solve_command(
       memaopt solve model.onnx --setting ram --out build/
       memaopt solve model.tflite --mcu stm32l4r5 --clock 80
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
+      memaopt solve model.tflite --mcu stm32l4s5 --place weights=qspi --dma --run
       memaopt solve model.tflite --mcu stm32f469 --place weights=qspi,activations=fmc --sram 64KiB
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
@@ -216,7 +219,7 @@ def solve_command(
     # What a network's library may take is no size of the chip's.
     several = what if what and len(what) > 1 and suite is None and file is None and all(map(_is_model, what)) else None
     limits = [] if model or several else [f"{name}={text}" for name, text in (("sram", sram), ("flash", flash)) if text]
-    machine = machine_of(mcu_name, setting, [*size, *limits])
+    machine = machine_of(mcu_name, setting, [*size, *limits], dma=dma)
     machine = machine.with_ram(code=size_of(ram_for_code), constants=size_of(ram_for_constants))
     machine = clocked(machine, clock, wait_states)
     demand_packages(package, out)
@@ -290,6 +293,7 @@ def solve_command(
     refuse(
         "a gemm",
         ("--arena", arena, "it has no arena, see --sram"),
+        ("--dma", dma, "its blocks are copied by the core"),
         ("--within", within, "it has no arena"),
         ("--labels", labels, "its result is a matrix"),
         ("--inputs", inputs, "it runs on inputs of its own"),

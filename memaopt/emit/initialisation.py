@@ -24,13 +24,14 @@ def values_of(plan: NetworkPlan | BundlePlan) -> dict[str, Any]:
         "copies": ram.copies(plan),
         "external": outside.external(plan),
         "outer": outside.outer_arena(plan),
+        "dma": plan.mcu.dma if any(layer.plan.dma for layer in plan.layers) else None,
     }
 
 
 def sections(values: Mapping[str, Any]) -> str:
-    """Where code and constants lie, before all of them."""
-    made = "" if values["copies"] is None else "\n" + _text("network_sections.h", values)
-    return made if values["external"] is None else f"{made}\n{_text('network_external.h', values)}"
+    """Where code and constants lie, and how these come in, before all of them."""
+    parts = {"network_sections.h": "copies", "network_external.h": "external", "network_dma.h": "dma"}
+    return "".join(f"\n{_text(name, values)}" for name, what in parts.items() if values[what] is not None)
 
 
 def definition(values: Mapping[str, Any]) -> str:

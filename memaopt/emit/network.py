@@ -248,7 +248,8 @@ def head_comment(plan: NetworkPlan) -> str:
     timed = plan.mcu.core.is_timed
     if timed:
         lines.append(
-            f"{plan.machine_cycles:,} cycles predicted there, {plan.cycles:,} at zero wait states{plan.without}."
+            f"{plan.machine_cycles:,} cycles predicted there{plan.with_dma}, "
+            f"{plan.cycles:,} at zero wait states{plan.without}."
         )
     else:
         lines.append(f"No cycles are stated: {plan.mcu.core.untimed}.")

@@ -41,6 +41,15 @@ class InParts(Protocol):
 
 
 @runtime_checkable
+class ByDma(Protocol):
+    """A family whose blocks of constants a DMA can copy, each while the one before it is computed with."""
+
+    def by_dma(self, layer: Any, plan: Plan) -> Iterable[Plan]:
+        """One of :meth:`Family.plans`' plans in that way, with several sizes of blocks."""
+        ...
+
+
+@runtime_checkable
 class Slides(Protocol):
     """A family that copies rows of its input into strips, which can also slide (:mod:`memaopt.kernels.strips`)."""
 

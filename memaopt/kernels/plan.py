@@ -79,7 +79,8 @@ class Plan:
     without the copy, if this one copies its constants into scratch before it reads them. ``packings``: how its
     arrays of constants, from the first on, may be packed (None: that one not); ``packed``: they lie so, and the copy
     expands them. ``channel_bytes``: constants that stay on the chip beside ``data_bytes`` of others outside.
-    ``block``: the output channels whose constants are copied at a time, 0 for all of them. ``kept``: the copies are
+    ``block``: the output channels whose constants are copied at a time, 0 for all of them; ``dma``: the words of each
+    of these blocks in their order, if a DMA copies the next one meanwhile. ``kept``: the copies are
     made beforehand, and lie so many words from the start of its scratch memory. ``fetched``: its input is copied first,
     and lies so many bytes from there. ``without``: the model's name of an operator that the user's C computes, whose
     cycles, accesses, stack and code are in none of these figures.
@@ -109,6 +110,7 @@ class Plan:
     packed: bool = False
     channel_bytes: int = 0
     block: int = 0
+    dma: tuple[int, ...] = ()
     kept: int | None = None
     fetched: int | None = None
     without: str = ""

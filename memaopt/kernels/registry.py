@@ -14,7 +14,7 @@ from memaopt import extensions, kernels
 from memaopt.errors import InputError
 from memaopt.kernels.chains.chains import ChainKernels
 from memaopt.kernels.emitted import Emitted, Kernel
-from memaopt.kernels.family import Family, InParts, Slides
+from memaopt.kernels.family import ByDma, Family, InParts, Slides
 from memaopt.kernels.foreign import emitted_by, plans_of
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.sections import in_sections
@@ -41,7 +41,7 @@ FAMILIES = load(kernels.__path__)
 
 __all__ = [
     "FAMILIES", "Emitted", "Family", "Format", "Kernel", "Layer", "Plan", "Promise",
-    "emit", "fetched", "in_parts", "in_sections", "packed", "plans", "slid", "source_file", "staged",
+    "by_dma", "emit", "fetched", "in_parts", "in_sections", "packed", "plans", "slid", "source_file", "staged",
 ]  # fmt: skip
 
 
@@ -64,6 +64,14 @@ def in_parts(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
     for family in (*FAMILIES, CHAINS):
         if family.name == plan.family and isinstance(layer, family.computes):
             return tuple(family.in_parts(layer, plan)) if isinstance(family, InParts) else ()
+    return ()
+
+
+def by_dma(layer: Layer, plan: Plan) -> tuple[Plan, ...]:
+    """A plan of :func:`plans` whose constants a DMA copies block by block (:class:`ByDma`); none of most families."""
+    for family in FAMILIES:
+        if family.name == plan.family and isinstance(layer, family.computes):
+            return tuple(family.by_dma(layer, plan)) if isinstance(family, ByDma) else ()
     return ()
 
 

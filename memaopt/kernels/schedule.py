@@ -300,6 +300,8 @@ def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str 
 
     Raises InfeasibleError if an operand does not fit its memory.
     """
+    if machine.dma is not None:
+        raise InputError(f"DMA of {machine.name}: it brings in constants of networks; blocks of a gemm the core copies")
     objective, weights = objectives.resolved(objective), objectives.weights_of(objectives.resolved(objective))
     if buffering not in BUFFERINGS:
         raise InputError(f"no buffering {buffering!r}: choose single or double")

@@ -12,8 +12,9 @@ import re
 from importlib import resources
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from memaopt.arguments import public
 from memaopt.errors import InputError
@@ -21,6 +22,7 @@ from memaopt.extensions import MACHINES
 from memaopt.files import MACHINE_BYTES, parse_toml, read_text
 from memaopt.inputs import MOST_BYTES, Input, Prose, Word, YesNo, any_of
 from memaopt.machines.core import CoreField, core
+from memaopt.machines.dma import Dma
 from memaopt.machines.memory import MOST_MEMORY, Alias, Area, Memory, MemoryName, Power, Register
 from memaopt.machines.setting import SWITCHES, USUAL, Setting
 
@@ -41,6 +43,7 @@ class Mcu(Input):
     ``fixed_clock``: there is no other one.
     ``setting`` is the one it is in, ``settings`` are those it can be put in (:meth:`in_setting`);
     where a file names none, ``stock`` and ``ram``.
+    ``dma``: the channel that copies beside the core; None where that is not asked for.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$", max_length=64)
@@ -54,6 +57,7 @@ class Mcu(Input):
     code_ram: MemoryName = "sram"
     registers: tuple[Register, ...] = Field(default=(), max_length=256)
     areas: tuple[Area, ...] = Field(default=(), max_length=16)
+    dma: Dma | None = None
     power_mw: Power = 0.0
     power_range_mw: tuple[Power, Power] | None = None
     sources: dict[Word, Prose] = Field(default_factory=dict, max_length=64)
@@ -106,7 +110,16 @@ class Mcu(Input):
         for switch in SWITCHES:
             if len({getattr(setting, switch) is None for setting in self.settings}) > 1:
                 raise ValueError(f"settings: {switch} is said in some, but not in all")
+        for name in () if self.dma is None else self.dma.reads:
+            if name not in [m.name for m in self.memories if m.kind == "external"]:
+                raise ValueError(f"dma: it reads {name!r}, which is no external memory")
         return self
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without a DMA that is not asked for, so that a certificate is as it was."""
+        data: dict[str, Any] = handler(self)
+        return data if self.dma is not None else {name: value for name, value in data.items() if name != "dma"}
 
     @public
     def memory(self, name: str) -> Memory:
@@ -134,6 +147,7 @@ class Mcu(Input):
                 sources[f"{memory.name}.accelerator"] = memory.accelerator.source
         sources |= {alias.name: alias.source for alias in self.aliases}
         sources |= {f"setting {setting.name}": setting.source for setting in self.settings}
+        sources |= {} if self.dma is None else {"dma": self.dma.source}
         return tuple(name for name, text in sources.items() if "assumed" in text)
 
     @property
@@ -256,12 +270,22 @@ def preset_names() -> list[str]:
 
 
 @public
-def mcu(name: str | Path, setting: str = "stock") -> Mcu:
+def mcu(name: str | Path, setting: str = "stock", *, dma: bool = False) -> Mcu:
     """The preset called ``name``, or the machine described in the TOML file at that path, in a setting.
 
-    Raises InputError for an unknown name (with the nearest preset) or setting, or a file that is not a valid machine.
+    ``dma``: with the DMA that its file describes, which else is off. Raises InputError for an unknown name (with the
+    nearest preset) or setting, for a DMA that is not described, or a file that is not a valid machine.
     """
-    return _chip(name).in_setting(setting)
+    chip = _chip(name)
+    if dma and chip.dma is None:
+        raise InputError(f"{chip.name}: its file describes no DMA (a table [dma], see docs/files.md)")
+    asked = {"title": f"{chip.title} with DMA"} if dma else {"dma": None}
+    return chip.model_copy(update=asked).in_setting(setting)
+
+
+def dma_of(name: str) -> Dma | None:
+    """The DMA that the file of a preset describes, if it describes one."""
+    return _chip(name).dma
 
 
 def _added(thing: object, name: str) -> Mcu:

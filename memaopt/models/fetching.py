@@ -22,10 +22,12 @@ TABLE_SIXTEENTHS = 2
 
 class Outside(NamedTuple):
     """Wait states of an access of up to 4 bytes to a memory outside the chip: of one that directly follows the last one
-    there (``next``), and of any other (``first``)."""
+    there (``next``), and of any other (``first``). ``dma``: the cycles of a transfer from there, and of each of its
+    words besides, if a DMA may make one."""
 
     first: int
     next: int
+    dma: tuple[int, int] | None = None
 
 
 class FlashTiming(NamedTuple):

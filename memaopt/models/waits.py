@@ -36,7 +36,8 @@ _ALIGNMENT = 32
 
 def timing(mcu: Mcu, outside: Memory | None = None) -> FlashTiming:
     """The figures of a machine's flash and of the RAM that code runs from, and of a memory outside for constants."""
-    beyond = None if outside is None else Outside(outside.first, outside.next)
+    dma = None if outside is None or mcu.dma is None else (mcu.dma.start_cycles, mcu.dma.word_cycles)
+    beyond = None if outside is None else Outside(outside.first, outside.next, dma)
     flash = mcu.memory("flash")
     ram = next(place for place in mcu.places if place.name == mcu.code_ram)
     far = abs(ram.base - flash.base) >= mcu.core.reach.branch

@@ -226,7 +226,7 @@ def _by(plan: NetworkPlan) -> str:
 def _predicted(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if not plan.mcu.core.is_timed:
         return [("time", f"not shown: {plan.mcu.core.untimed}", "")]
-    said = f"{plan.machine_cycles:,} predicted{plan.without}, {_ms(plan.machine_cycles, plan.mcu.clock_hz)}"
+    said = f"{plan.machine_cycles:,} predicted{plan.behind}, {_ms(plan.machine_cycles, plan.mcu.clock_hz)}"
     return [("cycles", said, ""), *_without_waits(plan.cycles, plan.machine_cycles)]
 
 
@@ -270,7 +270,9 @@ def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
         return [*told, (memory.name, "no layer's constants are there: none need to be", "")]
     staged = sum(layer.plan.streams is not None for layer in layers)
     parted = sum(layer.plan.block > 0 for layer in layers)
-    once = "copied into SRAM once an inference" + (f" ({parted} in blocks of channels)" if parted else "")
+    by_dma = sum(bool(layer.plan.dma) for layer in layers)
+    blocks = f" ({parted} in blocks of channels{f', {by_dma} of these by DMA' * bool(by_dma)})" if parted else ""
+    once = f"copied into SRAM once an inference{blocks}"
     how = f"constants of {len(layers)} layers, {staged} of them {once}, the others streamed"
     size, bound = plan.image.nbytes, network_traffic(plan).memories[memory.name].least
     return [

@@ -75,7 +75,7 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         milliseconds = 1000 * plan.machine_cycles / plan.mcu.clock_hz
         tiles.append(
             (
-                f"cycles predicted{plan.without}" if plan.customs else "cycles promised",
+                f"cycles {f'predicted{plan.without}' if plan.customs else 'promised'}{plan.with_dma}",
                 f"{plan.machine_cycles:,}",
                 f"{milliseconds:,.2f} ms",
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from memaopt.machines.mcu import Mcu, mcu, preset_names
+from memaopt.machines.mcu import Mcu, dma_of, mcu, preset_names
 from memaopt.machines.memory import Memory
 from memaopt.report.machines import size_text, waits_by_clock_text
 
@@ -67,6 +67,9 @@ def _chip(machine: Mcu) -> Iterator[str]:
     yield "\n| figure | value | source |\n|---|---|---|"
     for name, source in machine.sources.items():
         yield _row((f"`{name}`", figures.get(name, machine.core.title if name == "core" else ""), source))
+    if (dma := dma_of(machine.name)) is not None:
+        each = f"{dma.start_cycles} cycles, and {dma.word_cycles} for each word beside what its memory waits"
+        yield _row(("`dma`", f"{dma.name}, off unless `--dma` asks for it: {each}", dma.source))
 
 
 def _caches(memory: Memory) -> str:

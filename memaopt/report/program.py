@@ -65,6 +65,8 @@ def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[Fact]:
         )
     else:
         yield Fact("", "no memory has wait states")
+    if run.dma_bytes:
+        yield Fact("DMA", f"{run.dma_bytes:,} bytes copied, modelled")
     each = f"{run.cycles / run.instructions:.2f} cycles each" if run.instructions else ""
     yield Fact("instructions", f"{run.instructions:,}, {each}{skipped}")
     yield Fact("stack", f"{run.stack_bytes:,} bytes at most")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from memaopt.access import Access
+from memaopt.board.buffers import PERIPHERAL
 from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.emit import network as emit
 from memaopt.kernels.registry import Format
@@ -167,6 +168,8 @@ def _counted(layer: LayerPlan, run: Run, ranges: _Ranges, symbols: Mapping[str, 
     for name, access in run.buffers.items():
         if not access or name in ("stack", "literals") or _LOOPS & set(name.split(".")):
             continue
+        if name == PERIPHERAL and layer.plan.dma:
+            continue  # how often its registers are read depends on the time that it takes
         name = own.get(symbols.get(name, -1), name)
         if name in ranges and name.endswith(_AND_OUTPUT):
             _add(counted, {"output": access.only_stores})

@@ -3,8 +3,8 @@
  * Unicorn calls memaopt_instruction before each instruction. It finds the instruction's decoded row, computes the
  * address of its access from the registers (a memory hook would corrupt IT blocks), and updates the counters and clocks
  * of memaopt/board/layout.py, of which layout.h is made. */
+#include "dma.h"
 #include "fetch.h"
-#include "system.h"
 
 #if defined(_WIN32)
 #define EXPORTED __declspec(dllexport)
@@ -93,7 +93,7 @@ static void wait_data(State *s, Row *row, Memory *memory, uint64_t at, bool stor
     /* A single store leaves its wait states to the store buffer. */
     const bool buffered = store && words == 1;
     for (int64_t i = 0; i < words; i++) {
-        const int64_t states = data_wait(memory, at + (uint64_t)i * width, width, now + wait + i);
+        const int64_t states = contended_wait(s, memory, at + (uint64_t)i * width, width, now + wait + i);
         if (buffered)
             lane->stored = now + wait + 1 + states;
         else
@@ -194,6 +194,10 @@ static bool count_accesses(void *uc, State *s, Row *row, uint64_t address, uint6
     int64_t(*counts)[4] = at_host(s->counts);
     const int column = store ? STORES : LOADS;
     const uint64_t width = row->width;
+    if (in_flight(s) && at < s->dma_high && at + width * row->words > s->dma_low) {
+        stop(uc, s, FAULT_DMA_EARLY, address, at);
+        return false;
+    }
     for (uint64_t i = 0; i < row->words; i++) {
         const uint64_t byte = (at + i * width) & ADDRESSES;
         const uint32_t buffer = buffer_at(s, byte);
@@ -255,8 +259,12 @@ static int64_t access_memory(void *uc, State *s, Row *row, const Row *before, ui
         stop(uc, s, FAULT_UNALIGNED, address, at);
         return 0;
     }
-    if (at >= PERIPHERALS)
-        note_access(s, at, at + (uint64_t)row->words * row->width, store);
+    if (at >= PERIPHERALS) {
+        const uint64_t end = at + (uint64_t)row->words * row->width;
+        note_access(s, at, end, store);
+        if (s->dma_channel && !store && at < s->dma_status + 4 && end > s->dma_status)
+            show_status(s);
+    }
     if (!count_accesses(uc, s, row, address, at, store))
         return 0;
     const uint8_t *memory_of = at_host(s->memory_of);
@@ -332,8 +340,15 @@ void memaopt_instruction(void *uc, uint64_t address, uint32_t size, State *s)
     if (s->stop)
         return;
     Row *rows = at_host(s->rows);
-    if (s->touched_end)
+    if (s->touched_end) {
+        const uint64_t begin = s->touched, end = s->touched_end;
         see_stores(s);
+        const int64_t reason = s->dma_channel && begin < PRIVATE_BUS ? see_channel(uc, s, begin, end) : 0;
+        if (reason) {
+            stop(uc, s, reason, s->last_address, s->dma_channel);
+            return;
+        }
+    }
     if (s->watch_stack) {
         look_at_stack(uc, s);
         if (s->stop)

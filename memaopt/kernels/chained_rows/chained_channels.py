@@ -34,21 +34,26 @@ _MOST_UNROLLED = 8  # words of a patch; so a loop over channels stays below 1 Ki
 _WORD, _TURN = 18, 6  # cycles of two inputs at three positions, and of a turn besides
 
 
-def weight_stream(layer: Conv, kernel: ChainedChannelsKernel, proven: Proven, block: int | None = None) -> Int64Array:
+def weight_stream(
+    layer: Conv, kernel: ChainedChannelsKernel, proven: Proven, parts: tuple[int, ...] = ()
+) -> Int64Array:
     """The kernel's parameters in the order in which it reads them, as int32 words; group after group, or block after
-    block of so many channels."""
+    block of so many channels each."""
     w = _weights(layer, proven)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
-    rows = chains_of(layer, block)
+    rows = chains_of(layer, parts)
+    begins = np.cumsum((0, *parts)) if parts else np.arange(0, len(w) + 1, kernel.m)
+    within = rows[:, :1] - begins[np.searchsorted(begins, rows[:, :1], "right") - 1]
     parameters = channel_parameters(proven)[rows[:, ::-1]].reshape(len(rows), -1)
     starts = folded + proven.start // SCALE
-    return np.concatenate([tile_words(kernel, w, starts, rows, block or kernel.m), parameters], axis=1)
+    return np.concatenate([tile_words(kernel, w, starts, rows, within), parameters], axis=1)
 
 
 def tile_words(
-    kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array, m: int
+    kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array, within: Int64Array
 ) -> Int64Array:
-    """Starts, weights [M, bytes of a patch] and places of the chains of these channels, m in a row: [chains, words]."""
+    """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]. ``within``:
+    the number of each chain's first channel in its group or block."""
     order = kernel.runs.order()
     order = np.concatenate([order, np.full(2 * kernel.pairs - len(order), -1)])
     halves = np.where(order < 0, 0, w[:, order])
@@ -60,7 +65,7 @@ def tile_words(
         [
             wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(rows), -1),
             words.reshape(len(rows), -1),
-            -kernel.channel_step * (rows[:, :1] % m),
+            -kernel.channel_step * within,
         ],
         axis=1,
     )
@@ -83,13 +88,14 @@ def in_one_piece(layer: Conv) -> bool:
     return most_positions(runs_of(patch).pairs, loops=False) > 0 and _rounding(layer, unsigned=False) is not None
 
 
-def chains_of(layer: Conv, block: int | None = None) -> Int64Array:
-    """The channels of each chain, group by group or in blocks of so many channels: [chains, ROWS]."""
+def chains_of(layer: Conv, parts: tuple[int, ...] = ()) -> Int64Array:
+    """The channels of each chain, group by group or in blocks of so many channels each: [chains, ROWS]."""
     m = len(layer.weights) // layer.groups
-    if block is None:
-        first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)
+    if parts:
+        begins = np.cumsum((0, *parts))
+        first = np.concatenate([at + first_rows(part, ROWS) for at, part in zip(begins, parts, strict=False)])
     else:
-        first = np.concatenate([at + first_rows(min(block, m - at), ROWS) for at in range(0, m, block)])
+        first = np.arange(layer.groups)[:, None] * m + first_rows(m, ROWS)
     rows: Int64Array = first.reshape(-1, 1) + np.arange(ROWS)
     return rows
 
@@ -156,23 +162,32 @@ class ChainedChannels:
         block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
         gathered again for each. None where a strip is a part of a row: that is for memory that is short.
         """
+        yield from self._in_blocks(layer, plan, blocks.sizes, blocks.in_blocks)
+
+    def by_dma(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
+        """The same in two places in turn: a DMA copies a block while the core computes with the one before."""
+        yield from self._in_blocks(layer, plan, blocks.sizes_by_dma, blocks.by_dma)
+
+    def _in_blocks(self, layer: Conv, plan: Plan, sizes: blocks.Offered, made: blocks.Made) -> Iterator[Plan]:
+        """What is ``made`` of a plan with each of the ``sizes``."""
         whole = layer.groups == 1 and "parts" not in dict(plan.options)
         chosen = self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form"))) if whole else None
         if chosen is None:
             return
         kernel, grid, proven = chosen
-        for channels in blocks.sizes(kernel.m, ROWS):
-            chains_fit = kernel.m % ROWS == 0 or chains.fits(_weights(layer, proven)[chains_of(layer, channels)], False)
+        for parts in sizes(kernel.m, ROWS):
+            chains_fit = kernel.m % ROWS == 0 or chains.fits(_weights(layer, proven)[chains_of(layer, parts)], False)
             if chains_fit:
-                yield from blocks.in_blocks(layer, plan, kernel, grid, channels)
+                yield from made(layer, plan, kernel, grid, parts)
 
     def emit(self, layer: Conv, plan: Plan, name: str) -> Emitted:
         layer = joined(layer, ROWS)
-        rows, parts = plan.option("strip"), dict(plan.options).get("parts", 1)
-        chosen = self._kernel(layer, rows, PatchForm(plan.option("form")), parts)
+        rows, of_row = plan.option("strip"), dict(plan.options).get("parts", 1)
+        chosen = self._kernel(layer, rows, PatchForm(plan.option("form")), of_row)
         assert chosen is not None
         kernel, grid, proven = chosen
-        stream = weight_stream(layer, kernel, proven, plan.block or None)
+        parts = blocks.parts_of(kernel.m, plan)
+        stream = weight_stream(layer, kernel, proven, parts)
         comment = "four channels at a time: starts, chained weights, output stage"
         words = kernel.tiles_of(plan.block) * kernel.words
         return emitted_patches(layer, plan, name, kernel, grid, stream, comment, words)

@@ -308,6 +308,8 @@ def emitted_patches(
         groups=layer.groups,
         group_words=group_words,
         block=plan.block,
+        dma=plan.dma,
+        first=dict(plan.options).get("first", 0),
         packing=plan.packings[0] if plan.packed else None,
         channels_of=channels_of,
         staged=align(plan.kernel_scratch, 4) // 4,

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from memaopt.kernels.text.templates import source
 
 #: A header's names come after those that it uses.
-HEADERS = ("compiler", "access", "fixed_point", "fixed_point_16", "simd", "patches", "copy", "detection")
+HEADERS = ("compiler", "access", "fixed_point", "fixed_point_16", "simd", "patches", "copy", "dma", "detection")
 
 _HEADER = re.compile(r"/\*.*?\*/\n#ifndef (\w+)\n#define \1\n(?P<body>.*)\n#endif\n", re.DOTALL)
 _NAMES = re.compile(
