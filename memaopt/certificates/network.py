@@ -169,7 +169,7 @@ class NetworkCertificate(OfModel):
         if found.cycles is None:
             return []
         named = without(each.name for each in self.custom)
-        dma = "" if self.machine.dma is None else " with DMA"
+        dma = "" if self.machine.dma is None else ", with DMA where that is cheaper"
         return [("cycles", f"{found.machine_cycles:,} predicted{dma}{named}, {found.cycles:,} without waiting")]
 
 

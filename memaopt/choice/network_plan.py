@@ -218,7 +218,8 @@ class NetworkPlan:
     @property
     def with_dma(self) -> str:
         """What stands behind predicted cycles of a machine that was asked for with its DMA, which is modelled."""
-        return " with DMA" if self.mcu.dma is not None else ""
+        used = any(layer.plan.dma for layer in self.layers)
+        return "" if self.mcu.dma is None else " with DMA" if used else " (DMA: cheaper for no layer)"
 
     @property
     def behind(self) -> str:

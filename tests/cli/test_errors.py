@@ -43,6 +43,8 @@ from memaopt.problems import suites
         ("gemm 4x4x4 --place c=flash", "C cannot live in flash, which is read-only"),
         ("gemm 4x4x4 --sram lots", "'lots' is not a size"),
         ("gemm 4x4x4 --sram 0", "'0' is not a size"),
+        ("gemm 4x4x4 --dma", "--dma has no effect on a gemm: its blocks are copied by the core"),
+        ("gemm 4x4x4 --mcu nrf52840 --dma", "nrf52840: its file describes no DMA"),
         ("gemm 4x4x4 --size qspi", "--size qspi: give a memory and its size"),
         ("gemm 4x4x4 --size psram=1MiB", "no memory 'psram'"),
         ("gemm 4x4x4 --size qspi=4GiB", "'4GiB' is not a size"),

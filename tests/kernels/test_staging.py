@@ -10,7 +10,7 @@ from board_helpers import compilers
 
 from memaopt.choice.compile import compile_network
 from memaopt.kernels.packing import ChainPacking, TapPacking
-from memaopt.kernels.registry import Emitted, Plan, emit, fetched, in_parts, packed, plans, slid, staged
+from memaopt.kernels.registry import Emitted, Plan, by_dma, emit, fetched, in_parts, packed, plans, slid, staged
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.problems.layers import Layer, Lookup
@@ -53,6 +53,9 @@ def _ways(layer: Layer, plan: Plan) -> Iterator[tuple[str, Plan]]:
     for part in (*in_parts(layer, plan), *(in_parts(layer, once) if once else ())):
         way = f"blocks_{part.block}_{'apart' if part.channel_bytes else 'packed' if part.packed else 'staged'}"
         yield way + "_slid" * part.slides, part
+    # Here, without a channel, the core copies them.
+    for part in by_dma(layer, plan):
+        yield f"dma_{'_'.join(str(words) for words in part.dma)}", part
 
 
 def _emitted() -> dict[str, tuple[Layer, Emitted]]:
@@ -62,7 +65,7 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
         seen = set()
         for number, plan in enumerate(plans(layer)):
             for way, copied in _ways(layer, plan):
-                once = copied.slides or copied.fetched is not None
+                once = copied.slides or copied.fetched is not None or bool(copied.dma)
                 key = way, plan.family, 0 if once else plan.scratch_bytes
                 if key not in seen:
                     seen.add(key)
@@ -98,11 +101,13 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
             packing = packings[number] if number < len(packings) else None
             way = {ChainPacking: "expand_chains", TapPacking: "expand_taps"}.get(type(packing), "copy_words")
             way += "_apart" * (packing is not None and packing.apart)
+            way = "dma_start" if e.plan.dma else way
             place = "block" if e.plan.block else f"staged{symbol.removeprefix(e.name)}"
             assert f"{way}({place}, " in e.source
     tapped = {packing for _, e in emitted.values() for packing in e.plan.packings if isinstance(packing, TapPacking)}
     assert {(packing.odd, packing.sets) for packing in tapped} == {(0, 1), (1, 1), (0, 2), (1, 2)}
-    assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8}
+    assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8, 10}
+    assert {len(e.plan.dma) for _, e in emitted.values()} == {0, 2, 3}
 
 
 def test_only_what_is_read_again_in_words() -> None:
