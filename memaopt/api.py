@@ -174,6 +174,7 @@ def evaluate(
     sram: int | None = None,
     flash: int | None = None,
     arena: int | None = None,
+    place: str | None = None,
     custom: Sequence[str] = (),
 ) -> Evaluation | NetworkEvaluation:
     """What a schedule of one's own is worth: feasible or why not, traffic, cycles, how far it is from the optimum.
@@ -182,9 +183,9 @@ def evaluate(
     loops with levels; the data of one, or the path of a .json, .toml or .yaml file with one, with a
     certificate, or with Timeloop's or ZigZag's mapping. Of a layer, a network or a ``.tflite`` file: a
     :class:`~memaopt.choice.given.GivenPlan`, its data, or a .json, .toml or .yaml file with one or with a network's
-    certificate; what it leaves open is chosen. ``objective``, ``proof`` and the budgets are the optimum's, and
-    ``custom`` the C of a file's own operators, as in :func:`certify`. Raises InputError for a schedule that cannot be
-    read, InfeasibleError if no schedule fits, DisagreementError if this one beats the optimum.
+    certificate; what it leaves open is chosen. ``objective``, ``proof``, the budgets and ``place`` are the optimum's,
+    and ``custom`` the C of a file's own operators, as in :func:`certify`. Raises InputError for a schedule that cannot
+    be read, InfeasibleError if no schedule fits, DisagreementError if this one beats the optimum.
     """
     from memaopt.certificates import evaluation
     from memaopt.problems.gemm import Gemm
@@ -196,21 +197,25 @@ def evaluate(
             "evaluate", "a Gemm; resize a memory with machine.with_sizes", sram=sram, flash=flash, arena=arena
         )
         _without_effect("evaluate", "a Gemm", custom=custom or None)
+        _without_effect("evaluate", "a Gemm: its placement is part of it", place=place)
         if isinstance(schedule, GivenPlan):
             raise InputError("evaluate: a GivenPlan is of a network; of a Gemm give a Schedule, a Tiling or a Mapping")
         return evaluation.evaluate(problem, machine, schedule, objective or "bytes", proof or "full")
     from memaopt.certificates import network_evaluation
     from memaopt.choice.given import GivenPlan
+    from memaopt.choice.placement import NetworkPlacement
 
     _without_effect("evaluate", "a network: its choice says itself how it was proven", proof=proof)
+    placement = NetworkPlacement.asked(place)
     given = schedule
     if isinstance(schedule, str | Path):
-        given = GivenPlan.parsed(evaluation.data_of(schedule), str(schedule))
+        given = GivenPlan.parsed(evaluation.data_of(schedule), str(schedule), placement)
     if not isinstance(given, GivenPlan | dict):
         raise InputError(f"evaluate: a {type(given).__name__} is of a Gemm; of a network give its layers' kernels")
     goal = objective or "cycles"
     model = _model(problem, custom)
-    return network_evaluation.evaluate(model, machine, given, goal, sram=sram, flash=flash, arena=arena)
+    budgets = {"sram": sram, "flash": flash, "arena": arena}
+    return network_evaluation.evaluate(model, machine, given, goal, place=placement, **budgets)
 
 
 def _without_effect(verb: str, on: str, **options: object) -> None:

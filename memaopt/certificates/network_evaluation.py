@@ -6,6 +6,7 @@ that certifies, so a plan that leaves nothing open is priced, and one that leave
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
@@ -21,6 +22,7 @@ from memaopt.choice.compile import compile_network
 from memaopt.choice.customs import custom_facts
 from memaopt.choice.given import GivenPlan
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.choice.problem import Problem
 from memaopt.choice.stages import in_place_of, leads_of
 from memaopt.choice.weighing import objective_of
@@ -96,18 +98,23 @@ def evaluate(
     sram: int | None = None,
     flash: int | None = None,
     arena: int | None = None,
+    place: NetworkPlacement | None = None,
 ) -> NetworkEvaluation:
-    """What a plan is worth for a network on a machine, beside the certified optimum of the same budgets.
+    """What a plan is worth for a network on a machine, beside the certified optimum of the same budgets and places.
 
     Raises InputError for a plan that cannot be read, InfeasibleError if no plan fits, DisagreementError if this one
     beats the optimum.
     """
-    if objective == "ram" or objective_of(objective, machine)[1]:
+    place = place or ON_CHIP
+    where = sites(place, machine)
+    if objective == "ram" or objective_of(objective, machine, where.weighed)[1]:
         raise InputError(f"evaluate: objective {objective} weighs ram, which is no sum over layers: bound the arena")
-    asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule")
+    asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule", place)
+    if asked.chains and where.between:
+        raise InputError("evaluate: chains have no optimum beside them where tensors between layers may be outside")
     if asked.chains and arena is None:
         arena = machine.sram.size  # then the best is looked for among all partitions into chains too
-    compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena)
+    compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena, place=place)
     judged: _Judged | None = None
     reason = ""
     try:
@@ -132,14 +139,22 @@ def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     """The best plan with the kernels that are given. Raises InfeasibleError if there is none."""
     there: list[Problem] = []
 
-    def among(problem: Problem) -> Problem:
-        there.append(given.among(problem))
-        return there[-1]
+    def among(problem: Problem) -> Problem | None:
+        left = given.among(problem)
+        there.extend([] if left is None else [left])
+        return left
 
-    plan = compiled(among=among, chains={given.multiple: given.chains})
-    found = _Judged(plan, there[-1])
+    try:
+        plan = compiled(among=among, chains={given.multiple: given.chains})
+    except InputError:
+        if there or given.room == "any":
+            raise
+        raise InfeasibleError(f"room: no tensors are tried outside for {given.room}") from None
+    found = _Judged(plan, next(each for each in reversed(there) if each.away == plan.away))
     if given.memory is not None:
         _check_memory(found, given)
+        outer = found.problem.outer_plan(plan.choice.picks, given.memory.order)
+        return found._replace(plan=dataclasses.replace(plan, outer=outer))
     return found
 
 
@@ -154,6 +169,7 @@ def _check_memory(found: _Judged, given: GivenPlan) -> None:
             scratch=problem.scratch(chosen),
             in_place=in_place_of(problem.graph, chosen, problem.lowered),
             leads=leads_of(problem.graph, chosen, problem.lowered),
+            external=problem.gone(chosen),
             complete=True,
         )
     except MemaoptError as error:

@@ -53,7 +53,7 @@ def compile_network(
     arena: int | None = None,
     formats: bool = True,
     within: float | None = None,
-    among: Callable[[Problem], Problem] | None = None,
+    among: Callable[[Problem], Problem | None] | None = None,
     chains: Mapping[int, Chains] | None = None,
     stream: Stream | None = None,
     place: NetworkPlacement | None = None,
@@ -68,8 +68,8 @@ def compile_network(
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
     proves the best. Its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
-    ``among`` makes of a problem what is chosen from. ``chains``: the operators that are computed depth first, in place
-    of a search for them, by the multiple that channels are kept in; other multiples are no choice.
+    ``among`` makes of a problem what is chosen from, None if nothing is. ``chains``: the operators that are computed
+    depth first, in place of a search for them, by the multiple that channels are kept in; others are no choice.
     ``stream``: the network is run on a window that slides, and what is compiled is a push of new frames.
     ``place``: the memories that buffers may live in, on the chip by default.
     ``by_rows``: the input, an image, comes a row at a time and is kept nowhere; its first layers are a chain.
@@ -80,10 +80,9 @@ def compile_network(
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     place = place or ON_CHIP
     there = sites(place, mcu)
-    outside, tensors = there.outside, there.tensors
-    if tensors is not None and (stream is not None or by_rows):
-        raise InputError("a network on a sliding window, or whose input comes by rows, has all its activations in SRAM")
-    refuse_with_customs(graph, stream=stream is not None, tensors=tensors is not None)
+    outside = there.outside
+    place.demand_whole(stream=stream is not None, by_rows=by_rows)
+    refuse_with_customs(graph, stream=stream is not None, tensors=place.of_tensors)
     objective, ram = objective_of(objective, mcu, there.weighed)
     identifier = identifier_of(graph.name if name is None else name)
     push, slides = (None, None) if stream is None else streamed(graph, stream)
@@ -162,7 +161,7 @@ def _spaces(
     graph: Graph,
     where: Sites,
     objective: Objective,
-    among: Callable[[Problem], Problem] | None,
+    among: Callable[[Problem], Problem | None] | None,
     chains: Mapping[int, Chains] | None,
 ) -> Iterator[NetworkSpace]:
     """Each way to simplify a graph, with the problem of choosing for it, or those that there are."""
@@ -172,8 +171,9 @@ def _spaces(
             simple = replace(simple, graph=depth_first(simple.graph, given))
             for made in problems(prepared, simple.graph, where):
                 problem = made if among is None else among(made)
-                prices = Prices(problem.stages, problem.limits, objective)
-                yield NetworkSpace(multiple, simple, problem, prices, chains=given)
+                if problem is not None:
+                    prices = Prices(problem.stages, problem.limits, objective)
+                    yield NetworkSpace(multiple, simple, problem, prices, chains=given)
 
 
 def _held_outside(plan: NetworkPlan) -> NetworkPlan:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator
 
 from memaopt.choice import fusion
 from memaopt.choice.choice import Candidate, Stage
-from memaopt.choice.placement import ON_CHIP
-from memaopt.choice.problem import Problem
+from memaopt.choice.placement import ON_CHIP, NetworkPlacement
+from memaopt.choice.problem import ALL_AWAY, Problem
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.inputs import Input
 from memaopt.kernels.registry import Format
@@ -20,8 +20,12 @@ from memaopt.networks.chains import Chains
 from memaopt.networks.limits import MAX_OPERATORS
 
 #: Fields of a certificate whose other values no plan is judged with, and the values that it is.
-_WHOLE = {"stream": None, "by_rows": False, "placement": ON_CHIP.model_dump()}
+_WHOLE = {"stream": None, "by_rows": False}
 
+#: What of a certificate, beside its layers, is a plan.
+_FIELDS = ("multiple", "chains", "memory", "room")
+
+_Room = Annotated[int, Field(strict=True, ge=ALL_AWAY)] | Literal["any"] | None
 _Position = Annotated[int, Field(strict=True, ge=0, le=MAX_OPERATORS)]
 
 
@@ -62,13 +66,15 @@ class GivenKernel(Input):
 class GivenPlan(Input):
     """The kernels of a network's layers; those that are left out are chosen, the best that fit. ``multiple`` is that in
     which channels are kept; ``chains`` are the operators that are computed depth first, each chain one layer of what is
-    given; ``memory`` the order and the places of tensors and scratch, both chosen where None.
+    given; ``memory`` the order and the places of tensors and scratch, both chosen where None. ``room``: which tensors
+    are outside the chip, as certificates have it; chosen where it is ``any``.
     """
 
     layers: tuple[GivenKernel, ...] = Field(min_length=1, max_length=MAX_OPERATORS)
     multiple: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
     chains: Chains = ()
     memory: MemoryPlan | None = None
+    room: _Room = "any"
 
     @field_validator("memory", mode="before")
     @classmethod
@@ -82,8 +88,9 @@ class GivenPlan(Input):
             raise ValueError(str(error)) from None
 
     @classmethod
-    def parsed(cls, data: Any, where: str) -> GivenPlan:
-        """The plan in data from ``where``: a network's certificate, or the fields of this; InputError if it is none."""
+    def parsed(cls, data: Any, where: str, place: NetworkPlacement = ON_CHIP) -> GivenPlan:
+        """The plan in data from ``where``: a network's certificate, or the fields of this; InputError if it is none, or
+        of buffers in other memories than ``place``."""
         if not isinstance(data, dict):
             raise InputError(f"{where}: a plan is an object with layers, each with a family and a tile")
         if "layers" not in data and "family" in data:
@@ -92,21 +99,25 @@ class GivenPlan(Input):
             for field, usual in _WHOLE.items():
                 if data.get(field, usual) != usual:
                     said = str(data[field])[:80]
-                    raise InputError(
-                        f"{where}: its {field} is {said}: only plans of whole inputs on the chip are judged"
-                    )
+                    raise InputError(f"{where}: its {field} is {said}: only plans of whole inputs are judged")
+            placed = NetworkPlacement.checked(data.get("placement", {}), f"{where}: placement")
+            if placed != place:
+                there = f"place {placed.describe()}" if placed.describe() else "no place: all of it is on the chip"
+                raise InputError(f"{where}: its buffers are elsewhere: give {there}")
             fields = GivenKernel.model_fields
             layers = [
                 {name: value for name, value in layer.items() if name in fields} if isinstance(layer, dict) else layer
                 for layer in data["layers"]
             ]
-            data = {"layers": layers} | {name: data[name] for name in ("multiple", "chains", "memory") if name in data}
+            data = {"layers": layers} | {name: data[name] for name in _FIELDS if name in data}
         return cls.checked(data, where)
 
-    def among(self, problem: Problem) -> Problem:
-        """What of a problem may be chosen still. InputError for a layer that is not there, InfeasibleError for a kernel
-        that no layer can have.
+    def among(self, problem: Problem) -> Problem | None:
+        """What of a problem may be chosen still; None if other tensors are outside in it. InputError for a layer that
+        is not there, InfeasibleError for a kernel that no layer can have.
         """
+        if self.room not in ("any", problem.room):
+            return None
         wanted: dict[int, GivenKernel] = {}
         for given in self.layers:
             position = self._position(given, problem)

@@ -4,28 +4,36 @@ Each point is a choice that is proven the best within its budget; the next budge
 point took, so no point is dominated, and between two points no budget was skipped by more than that step. The front of
 arenas goes on where layers must be computed depth first. Where nothing fits the next budget, steps get smaller, down to
 a hundredth of what the last point took, so that the smallest that there is may be so much smaller. The front of arenas
-goes on to steps of 16 bytes, or to what no partition into chains takes less than.
+goes on to steps of 16 bytes, or to what no partition into chains takes less than. Where tensors between layers may lie
+outside the chip, each point is the best of all sets of them that are tried within its budget, and nothing is computed
+depth first.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
 from memaopt.alignment import align
 from memaopt.choice import choice, invoke
-from memaopt.choice.choice import Budgets, Choice
+from memaopt.choice.best import weakest
+from memaopt.choice.choice import Choice
 from memaopt.choice.compile import bounded, compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
-from memaopt.choice.problem import Problem, prepare
+from memaopt.choice.placement import FLASH, ON_CHIP, SRAM, NetworkPlacement, sites
+from memaopt.choice.problem import SUITED, Problem, prepare
 from memaopt.choice.solution import search, solve
+from memaopt.choice.spaces import problems
 from memaopt.choice.stages import ALIGNMENT, stack_bytes
+from memaopt.choice.traffic import network_traffic
 from memaopt.choice.ways import ways
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
@@ -47,7 +55,8 @@ class Point(BaseModel, frozen=True):
     """A library: predicted cycles without and with the machine's wait states, and what it takes. ``default``: what
     ``solve`` gives, the least arena whose price is within :data:`~memaopt.choice.knee.WITHIN` of the best.
     ``chains``: operators that it computes depth first together, in the front of arenas; of whose smallest point
-    ``least_arena`` is what no plan has an arena below, depth first or not, where that is known.
+    ``least_arena`` is what no plan has an arena below, depth first or not, where that is known. ``outside_bytes``: what
+    is promised to cross to and from memories outside the chip.
     """
 
     cycles: int
@@ -59,77 +68,139 @@ class Point(BaseModel, frozen=True):
     default: bool = False
     chains: Chains = ()
     least_arena: int | None = None
+    outside_bytes: int = 0
 
 
-def fronts(network: Graph | str | Path, mcu: Mcu) -> dict[str, list[Point]]:
-    """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible."""
+_Smaller = Callable[[int], Point | None]
+"""The best point within a budget of so many bytes; None if there is none."""
+
+
+def fronts(network: Graph | str | Path, mcu: Mcu, place: NetworkPlacement | None = None) -> dict[str, list[Point]]:
+    """For each of :data:`BUDGETS` the points from the fastest library to the smallest that is possible; ``place``: the
+    memories that buffers may live in, on the chip by default."""
     mcu.core.require_timing("pareto")
     graph = network if isinstance(network, Graph) else Model.read(network).graph
-    problem = prepare(simplify.simplify(graph).graph, mcu)
-    chained = {"arena": Partitions(problem, "cycles")}
+    simple, place = simplify.simplify(graph).graph, place or ON_CHIP
+    default = partial(compile_network, graph, mcu, within=WITHIN, place=place)
+    if sites(place, mcu).between:
+        plan = default()
+        return {budget: _of_sets(simple, mcu, place, budget, plan) for budget in BUDGETS}
+    problem = prepare(simple, mcu, place=place)
+    chained = {"arena": (Partitions(problem, "cycles"), place)}
     found = {budget: _front(problem, identifier_of(graph.name), budget, chained.get(budget)) for budget in BUDGETS}
-    return {**found, "arena": _with_default(found["arena"], compile_network(graph, mcu, within=WITHIN))}
+    return {**found, "arena": _with_default(found["arena"], default())}
 
 
-def row_bound(network: Graph | str | Path) -> RowBound | None:
-    """What no schedule of the network by whole rows takes less than, scratch memory not counted."""
+def row_bound(network: Graph | str | Path, mcu: Mcu, place: NetworkPlacement | None = None) -> RowBound | None:
+    """What no schedule of the network by whole rows takes less than, scratch memory not counted; None where tensors
+    between layers may lie outside the chip."""
     graph = network if isinstance(network, Graph) else Model.read(network).graph
-    return bound(simplify.simplify(graph).graph)
+    where, simple = sites(place or ON_CHIP, mcu), simplify.simplify(graph).graph
+    return None if where.between else bound(simple, where.ends_away(simple))
 
 
 def arena_front(plan: NetworkPlan) -> list[Point]:
-    """The front of the arena of a plan's network, with the plan itself in its place as the default."""
-    return _with_default(_front(prepare(plan.graph, plan.mcu), plan.name, "arena"), plan)
+    """The front of the arena of a plan's network, with the plan itself in its place as the default; none where tensors
+    between layers may lie outside the chip, which :func:`fronts` takes a minute for."""
+    if sites(plan.placement, plan.mcu).between:
+        return []
+    return _with_default(_front(prepare(plan.graph, plan.mcu, place=plan.placement), plan.name, "arena"), plan)
+
+
+def _of_sets(graph: Graph, mcu: Mcu, place: NetworkPlacement, budget: str, default: NetworkPlan) -> list[Point]:
+    """The front of a budget where tensors between layers may lie outside."""
+    field = _FIELDS[budget]
+
+    def best(**limits: Any) -> Point | None:
+        for placed in (place, *place.opened(mcu)):
+            prepared = partial(prepare, mcu=mcu, place=placed, **limits)
+            # The likely best first: what is not below it is passed over.
+            tried = sorted(problems(prepared, graph, sites(placed, mcu)), key=lambda each: each.room != SUITED)
+            found: tuple[Problem, Choice, MemoryPlan] | None = None
+            proof: choice.Proof = "enumeration"
+            for problem in tried:
+                one = search(problem, "cycles", None if found is None else found[1].price)
+                proof = weakest(proof, one.proof)
+                if one.choice is not None and one.memory is not None:
+                    found = problem, one.choice, one.memory
+            if found is not None:
+                return _point(*found).model_copy(update={"proof": proof})
+        return None
+
+    first = best() or _of_plan(default)
+    points = _points(first, field, _STEPS["SRAM"], lambda limit: best(**{field: limit}))
+    return _with_default(points, default) if budget == "arena" else points
 
 
 def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:
     """The front with the default's point in its place, instead of all that are no better than it."""
-    default = Point(
+    default = _of_plan(plan).model_copy(update={"default": True})
+    others = [p for p in points if p.arena_bytes < plan.arena_bytes or p.machine_cycles < plan.machine_cycles]
+    front = sorted([*others, default], key=lambda point: -point.arena_bytes)
+    return [*front[:-1], front[-1].model_copy(update={"least_arena": points[-1].least_arena})]
+
+
+def _of_plan(plan: NetworkPlan) -> Point:
+    moved = network_traffic(plan).memories
+    return Point(
         cycles=plan.cycles,
         machine_cycles=plan.machine_cycles,
         flash_bytes=plan.flash_bytes,
         arena_bytes=plan.arena_bytes,
         sram_bytes=plan.sram_bytes,
         proof=plan.choice.proof,
-        default=True,
+        outside_bytes=sum(each.bytes for name, each in moved.items() if name not in (FLASH, SRAM)),
     )
-    others = [p for p in points if p.arena_bytes < plan.arena_bytes or p.machine_cycles < plan.machine_cycles]
-    front = sorted([*others, default], key=lambda point: -point.arena_bytes)
-    return [*front[:-1], front[-1].model_copy(update={"least_arena": points[-1].least_arena})]
 
 
-def _front(problem: Problem, name: str, budget: str, partitions: Partitions | None = None) -> list[Point]:
-    """The front of a budget, of all ``partitions`` into chains where they are given."""
-    field, step = _FIELDS[budget], _STEPS[budget]
-    found = solve(problem, name, "cycles")
-    points = [_point(problem, *found)]
-    least = None if partitions is None else partitions.smallest()
+_Chained = tuple[Partitions, NetworkPlacement]
+
+
+def _front(problem: Problem, name: str, budget: str, chained: _Chained | None = None) -> list[Point]:
+    """The front of a budget, of all partitions into chains where they are given."""
+    field = _FIELDS[budget]
+    least = None if chained is None else chained[0].smallest()
+
+    def smaller(limit: int) -> Point | None:
+        limits = dataclasses.replace(problem.limits, **{field: limit})
+        return _smaller(dataclasses.replace(problem, limits=limits), chained)
+
     bound = 0 if least is None else align(least.value, ALIGNMENT)
-    while (taken := int(getattr(points[-1], f"{field}_bytes"))) > bound:
-        less = max(1 if partitions is None else ALIGNMENT, int(taken * step))
-        limited = dataclasses.replace(problem, limits=_limited(problem.limits, field, taken - less))
-        point = _smaller(limited, partitions) if taken - less >= bound else None
-        if point is None:
-            step /= 2
-            if step < _LEAST_STEP if partitions is None else less <= ALIGNMENT:
-                break
-            continue
-        # A smaller budget may cost nothing: then it replaces the point before.
-        if points[-1].machine_cycles == point.machine_cycles:
-            points.pop()
-        points.append(point)
+    first = _point(problem, *solve(problem, name, "cycles"))
+    points = _points(first, field, _STEPS[budget], smaller, bound, to_end=chained is not None)
     return [*points[:-1], points[-1].model_copy(update={"least_arena": bound or None})]
 
 
-def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
+def _points(
+    first: Point, field: str, step: float, smaller: _Smaller, bound: int = 0, *, to_end: bool = False
+) -> list[Point]:
+    """The points of a budget from the first on, a step apart, none below ``bound``; ``to_end``: down to the least."""
+    points = [first]
+    while (taken := int(getattr(points[-1], f"{field}_bytes"))) > bound:
+        less = max(ALIGNMENT if to_end else 1, int(taken * step))
+        point = smaller(taken - less) if taken - less >= bound else None
+        if point is None:
+            step /= 2
+            if less <= ALIGNMENT if to_end else step < _LEAST_STEP:
+                break
+            continue
+        # A smaller budget may cost nothing: then it replaces the points before.
+        while points and points[-1].machine_cycles >= point.machine_cycles:
+            points.pop()
+        points.append(point)
+    return points
+
+
+def _smaller(limited: Problem, chained: _Chained | None) -> Point | None:
     """The best choice within the budgets of a problem, None if there is none."""
     whole = search(limited, "cycles")
     best = None
     if whole.choice is not None and whole.memory is not None:
         best = _point(limited, whole.choice, whole.memory)
-    if partitions is None or limited.mcu is None:
+    if chained is None or limited.mcu is None:
         return best
-    prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena)
+    partitions, place = chained
+    prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena, place=place)
     known = None if whole.choice is None else whole.choice.price
     for found, problem in ways(partitions, limited.limits, prepared, known):
         if found.chains and (known is None or found.value < known):
@@ -140,10 +211,6 @@ def _smaller(limited: Problem, partitions: Partitions | None) -> Point | None:
         if best is not None:
             break
     return best
-
-
-def _limited(limits: Budgets, field: str, limit: int) -> Budgets:
-    return dataclasses.replace(limits, **{field: limit})
 
 
 def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
@@ -157,4 +224,5 @@ def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:
         arena_bytes=placed.arena_bytes,
         sram_bytes=placed.arena_bytes + stack_bytes(c.plan for c in taken) + choice.ram_bytes(taken),
         proof=picked.proof,
+        outside_bytes=sum(c.outside_bytes for c in taken),
     )

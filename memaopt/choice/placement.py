@@ -58,6 +58,19 @@ class NetworkPlacement(Input):
         """As it is asked for; empty if all is on the chip."""
         return ",".join(f"{kind}={getattr(self, kind)}" for kind in _KINDS if getattr(self, kind) != _USUAL[kind])
 
+    @property
+    def of_tensors(self) -> bool:
+        """Whether tensors may lie outside: between layers, or the ends."""
+        ends = (getattr(self, end) for end in _ENDS)
+        return self.activations != SRAM or any(name not in (SRAM, AUTO) for name in ends)
+
+    def demand_whole(self, *, stream: bool = False, by_rows: bool = False) -> None:
+        """InputError where tensors may lie outside of a network that is run on a stream or takes its input by rows."""
+        if self.of_tensors and (stream or by_rows):
+            raise InputError(
+                "a network on a sliding window, or whose input comes by rows, has all its activations in SRAM"
+            )
+
     def opened(self, mcu: Mcu) -> Iterator[NetworkPlacement]:
         """What is tried in turn where nothing fits with the ends in SRAM: those of them outside that are left open."""
         tensors = sites(self, mcu).tensors

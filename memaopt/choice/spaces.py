@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 from memaopt.choice.homes import away, rooms
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import Sites, sites
-from memaopt.choice.problem import SUITED, Problem, prepare
+from memaopt.choice.problem import ALL_AWAY, SUITED, Problem, prepare
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InfeasibleError, UnfinishedError
 from memaopt.kernels.registry import plans
@@ -58,6 +58,9 @@ def problems(prepared: Callable[..., Problem], graph: Graph, where: Sites) -> It
         if gone is not None and gone not in known:
             known.add(gone)
             yield prepared(graph, room=room)
+    everything = prepared(graph, room=ALL_AWAY)
+    if everything.away not in known:
+        yield everything
 
 
 def problems_of(plan: NetworkPlan) -> Iterator[Problem]:

@@ -43,7 +43,11 @@ def evaluate_command(
         ),
     ] = None,
     place: Annotated[
-        str | None, typer.Option(metavar="X=MEMORY,...", help="Where A, B and C live, as in a=qspi or all=qspi.")
+        str | None,
+        typer.Option(
+            metavar="X=MEMORY,...",
+            help="Where A, B and C live, as in a=qspi or all=qspi; a network's weights and tensors, as solve has it.",
+        ),
     ] = None,
     weights: Annotated[
         str | None, typer.Option(metavar="FILE|argument", help="A of an s8 product, as solve has it.")
@@ -86,6 +90,7 @@ def evaluate_command(
       memaopt evaluate gemm 256x256x256 mapping.yaml --place all=qspi --sram 32KiB
       memaopt evaluate gemm 64x576x64 tiling.json --objective cycles --json
       memaopt evaluate kws.tflite plan.json --mcu stm32f446
+      memaopt evaluate kws.tflite plan.json --mcu nrf52840 --place weights=qspi
     """
     from memaopt.api import evaluate
     from memaopt.report import console
@@ -93,11 +98,11 @@ def evaluate_command(
     budgets = {"sram": sram, "flash": flash, "arena": arena}
     problem: Gemm | str
     if len(what) == 2 and what[0] != "gemm":
-        for option, value in {"--dtype": dtype, "--place": place, "--weights": weights, "--proof": proof}.items():
+        for option, value in {"--dtype": dtype, "--weights": weights, "--proof": proof}.items():
             if value is not None:
                 raise InputError(f"evaluate: {option} has no effect on a network")
         problem, machine = what[0], machine_of(mcu_name, setting, size)
-        sizes = {name: size_of(text) for name, text in budgets.items()}
+        sizes: dict[str, Any] = {name: size_of(text) for name, text in budgets.items()} | {"place": place}
     elif len(what) == 3:
         for name in ("flash", "arena"):
             if budgets[name] is not None:

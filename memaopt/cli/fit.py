@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from memaopt.cli.completion import presets
 from memaopt.cli.machine import ClockOption, clocked
-from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, StreamOption, refuse
+from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, PlaceOption, StreamOption, refuse
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 from memaopt.errors import InputError
+
+if TYPE_CHECKING:
+    from memaopt.choice.placement import NetworkPlacement
+    from memaopt.machines.mcu import Mcu
 
 _MS = {"ms": 1.0, "us": 1e-3, "s": 1e3}
 _MJ = {"mJ": 1.0, "uJ": 1e-3, "J": 1e3}
@@ -38,6 +43,7 @@ def fit_command(
     stream: StreamOption = None,
     hop: HopOption = None,
     fill: FillOption = None,
+    place: PlaceOption = None,
     custom: CustomOption = [],  # noqa: B006  # typer copies it
     page: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write one page of HTML too.")] = None,
     scheduler: SchedulerOption = None,
@@ -54,8 +60,10 @@ def fit_command(
       memaopt fit a.tflite b.tflite --mcus stm32f446 --mcus my.toml
       memaopt fit model.tflite --setting all --html fit.html
       memaopt fit tcn.tflite --stream rows --latency 2ms
+      memaopt fit large.tflite --place weights=auto,activations=auto
     """
     from memaopt.choice.customs import refuse_with_customs
+    from memaopt.choice.placement import NetworkPlacement
     from memaopt.machines.mcu import mcu, preset_names
     from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import examine_bytes, read_file
@@ -70,7 +78,8 @@ def fit_command(
         None if latency is None else fit.amount(latency, _MS, "--latency"),
         None if energy is None else fit.amount(energy, _MJ, "--energy"),
     )
-    slides = Stream.asked(stream, hop, fill)
+    slides, placement = Stream.asked(stream, hop, fill), NetworkPlacement.asked(place)
+    placement.demand_whole(stream=slides is not None)
     models = list(dict.fromkeys(models))
     refuse("fit of several models", ("--custom", custom if len(models) > 1 else None, "it is of one model's operators"))
     codes = read_customs(custom)
@@ -84,8 +93,8 @@ def fit_command(
         if slides is not None:
             streamed(read.graph, slides)  # as is one that is no stream
         name = path.name if names[path.name] == 1 else str(path)
-        refuse_with_customs(read.graph, stream=slides is not None, tensors=False)
-        files.append(fit.ModelFile(name, data, slides, codes))
+        refuse_with_customs(read.graph, stream=slides is not None, tensors=placement.of_tensors)
+        files.append(fit.ModelFile(name, data, slides, codes, placement))
     chips, left_out = [], []
     for given in mcus:
         for name in preset_names() if given == "all" else [given]:
@@ -101,6 +110,7 @@ def fit_command(
         console.stderr().print(f"left out, without a clock of {clock} MHz: {', '.join(left_out)}")
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]
+    _demand_a_memory(placement, machines)
     found = []
     with pools.workers_of(scheduler, workers) as pool, console.timed_progress() as bar:
         task = bar.add_task("fitting", total=len(files) * len(machines), rate="")
@@ -115,3 +125,17 @@ def fit_command(
         write_file(page, report.html(found).encode())
     if {each.model for each in found if each.verdict == "fits"} != {file.name for file in files}:
         raise typer.Exit(1)
+
+
+def _demand_a_memory(placement: NetworkPlacement, machines: Sequence[Mcu]) -> None:
+    """InputError, the first machine's, if none has what is placed somewhere."""
+    from memaopt.choice.placement import sites
+
+    refused = []
+    for machine in machines:
+        try:
+            sites(placement, machine)
+        except InputError as error:
+            refused.append(error)
+    if len(refused) == len(machines):
+        raise refused[0]

@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitStatesOption, clocked
-from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, StreamOption, SubgraphOption
+from memaopt.cli.options import (
+    CustomOption,
+    FillOption,
+    HopOption,
+    JsonOption,
+    PlaceOption,
+    StreamOption,
+    SubgraphOption,
+)
 from memaopt.cli.warmup import start_board
 from memaopt.errors import InputError
 from memaopt.problems.words import MCU, TAKEN
@@ -254,6 +262,7 @@ def pareto_command(
     stream: StreamOption = None,
     hop: HopOption = None,
     fill: FillOption = None,
+    place: PlaceOption = None,
     custom: CustomOption = [],  # noqa: B006  # typer copies it
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: JsonOption = False,
@@ -264,9 +273,11 @@ def pareto_command(
     Example:
       memaopt pareto model.tflite --plot front.png
       memaopt pareto tcn.tflite --stream rows --hop 1
+      memaopt pareto model.tflite --mcu stm32f469 --place weights=auto,activations=fmc
     """
     from memaopt.choice import pareto
     from memaopt.choice.customs import custom_facts, refuse_with_customs
+    from memaopt.choice.placement import NetworkPlacement, sites
     from memaopt.machines.mcu import mcu
     from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import Model
@@ -274,13 +285,14 @@ def pareto_command(
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import fronts as report
 
-    machine = clocked(mcu(mcu_name, setting), clock, wait_states)
+    machine, placement = clocked(mcu(mcu_name, setting), clock, wait_states), NetworkPlacement.asked(place)
+    placement.demand_whole(stream=stream is not None)
     with console.spinner("sweeping the budgets"):
         codes = read_customs(custom)
         graph, slides = Model.read(model, Wanted(codes)).graph, Stream.asked(stream, hop, fill)
-        refuse_with_customs(graph, stream=slides is not None, tensors=False)
+        refuse_with_customs(graph, stream=slides is not None, tensors=placement.of_tensors)
         graph = graph if slides is None else streamed(graph, slides)[0].graph
-        fronts, rows = pareto.fronts(graph, machine), pareto.row_bound(graph)
+        fronts, rows = pareto.fronts(graph, machine, placement), pareto.row_bound(graph, machine, placement)
     if plot is not None:
         report.plot_fronts(fronts, plot, rows)
     if as_json:
@@ -288,7 +300,7 @@ def pareto_command(
         bound = {"row_bound_bytes": None if rows is None else rows.bytes}
         console.print_json({**found, **bound, "without": [code.name for code in codes]})
     else:
-        report.print_fronts(console.stdout(), fronts, rows)
+        report.print_fronts(console.stdout(), fronts, rows, sets=sites(placement, machine).between)
         for _, told in custom_facts(code.name for code in codes):
             console.stdout().print(told, soft_wrap=True, markup=False, highlight=False)
         if plot is not None:

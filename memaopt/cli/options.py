@@ -48,6 +48,17 @@ FillOption = Annotated[
     ),
 ]
 
+PlaceOption = Annotated[
+    str | None,
+    option(
+        "Problem",
+        "X=MEMORY,...",
+        "Where a network's weights, activations, input and output may live, as solve has it: weights=qspi, "
+        "activations=fmc.  \\[default: all on the chip]",
+        "--place",
+    ),
+]
+
 CustomOption = Annotated[
     list[str],
     option(

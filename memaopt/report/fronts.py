@@ -20,19 +20,27 @@ from memaopt.writer import write_file
 _WIDE = 8
 
 
-def print_fronts(console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None) -> None:
-    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows."""
+def print_fronts(
+    console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None, *, sets: bool = False
+) -> None:
+    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows;
+    ``sets``: tensors between layers may lie outside."""
+    outside = any(p.outside_bytes for points in fronts.values() for p in points)
+    headings = ("cycles", "at zero waits", "arena", "SRAM", "flash", *(("moved outside",) if outside else ()))
     for budget, points in fronts.items():
         console.print(Text.assemble((budget, "bold"), " against cycles"))
-        made = table((budget, "cycles", "at zero waits", "arena", "SRAM", "flash", "proof", ""), words=("proof", ""))
+        made = table((budget, *headings, "proof", ""), words=("proof", ""))
         for p in points:
             limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]
-            numbers = (limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes)
+            numbers = [limited, p.machine_cycles, p.cycles, p.arena_bytes, p.sram_bytes, p.flash_bytes]
+            numbers += [p.outside_bytes] if outside else []
             made.add_row(*(f"{n:,}" for n in numbers), p.proof, _marks(p))
         console.print(made)
         if budget == "arena" and rows is not None:
             console.print(row_bound.told(rows.bytes, min(p.arena_bytes for p in points)))
         console.print(_least(points), end="")
+    if sets:
+        console.print("each point is proven for the tensors outside that are tried within its budget, not for all sets")
 
 
 def _least(points: Sequence[Point]) -> str:

@@ -286,7 +286,7 @@ def _sets(plan: NetworkPlan) -> str:
     """What is known of other tensors outside."""
     price, bound = plan.choice.price, plan.outer_bound
     if bound is None:
-        sets = "for each eighth of the SRAM those that leave that much room"
+        sets = "none, for each eighth of the SRAM those that leave that much room, and all that may be"
         return f"among those tried, with the best kernels each: {sets}"
     if bound == price:
         return "no others outside would do better in this order, as a shortest path over where each is shows"

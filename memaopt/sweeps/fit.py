@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from pydantic import BaseModel
 
+from memaopt.choice.placement import ON_CHIP, NetworkPlacement, sites
 from memaopt.errors import InfeasibleError, InputError, MemaoptError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.streaming.window import Stream
@@ -19,17 +20,18 @@ from memaopt.sweeps.worker import internal
 if TYPE_CHECKING:
     from memaopt.networks.formats.model import Model
 
-FitVerdict = Literal["fits", "too slow", "too much energy", "unknown", "too large", "failed"]
+FitVerdict = Literal["fits", "too slow", "too much energy", "unknown", "too large", "no memory", "failed"]
 
 
 class ModelFile(NamedTuple):
     """A model's file: its name, and its bytes; ``stream``: how its window slides, if it does; ``customs``: the C of
-    operators of its own."""
+    operators of its own; ``place``: the memories that its buffers may live in."""
 
     name: str
     data: bytes
     stream: Stream | None = None
     customs: tuple[CustomCode, ...] = ()
+    place: NetworkPlacement = ON_CHIP
 
 
 class Limits(NamedTuple):
@@ -46,7 +48,8 @@ class Fit(BaseModel, frozen=True):
     bytes that it takes and those that it and the project leave free, and how it was proven that no choice is faster. Of
     one that is too large: bytes of SRAM and flash that would do, each alone, and how many the chip is short of. None is
     what is not known: cycles of a core whose timing nobody has validated, energy of a chip of unknown power.
-    ``without``: operators that C of the user's computes, of which no figure has anything.
+    ``without``: operators that C of the user's computes, of which no figure has anything. ``outside_bytes``: what lies
+    outside the chip, if something may; a chip without such a memory has the verdict ``no memory``.
     """
 
     model: str
@@ -66,6 +69,7 @@ class Fit(BaseModel, frozen=True):
     flash_short: int | None = None
     proof: str | None = None
     without: tuple[str, ...] = ()
+    outside_bytes: int | None = None
 
 
 def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu], limits: Limits) -> Iterator[Fit]:
@@ -95,7 +99,11 @@ def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
 
     read = _read(model)
     try:
-        plan = compile_network(read, mcu, "cycles", stream=model.stream)
+        sites(model.place, mcu)
+    except InputError as error:
+        return found.model_copy(update={"verdict": "no memory", "reason": str(error)})
+    try:
+        plan = compile_network(read, mcu, "cycles", stream=model.stream, place=model.place)
     except InfeasibleError as error:
         return found.model_copy(update={"verdict": "too large", "reason": str(error), **_would_do(mcu, model)})
     assert plan.budgets.sram is not None
@@ -114,6 +122,7 @@ def _fit(found: Fit, mcu: Mcu, model: ModelFile, limits: Limits) -> Fit:
         "flash_left": plan.budgets.flash - plan.flash_bytes,
         "proof": plan.choice.proof,
         "without": tuple(code.name for code in plan.customs),
+        "outside_bytes": plan.image.nbytes + plan.outer_bytes if model.place.describe() else None,
     }
     return found.model_copy(update={"verdict": verdict, "reason": reason, **figures})
 
@@ -136,8 +145,9 @@ def _verdict(
 
 
 def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
-    """What would do layer by layer, and how many bytes are missing; None where that was not found."""
-    from memaopt.choice.problem import left_by_project, prepare
+    """What would do layer by layer, and how many bytes are missing; None where that was not found. Tensors that may be
+    outside are."""
+    from memaopt.choice.problem import ALL_AWAY, left_by_project, prepare
     from memaopt.choice.solution import least_budgets
     from memaopt.choice.spaces import simplifications
     from memaopt.networks.streaming.window import streamed
@@ -145,7 +155,9 @@ def _would_do(mcu: Mcu, model: ModelFile) -> dict[str, int | None]:
     graph = _read(model).graph
     graph = graph if model.stream is None else streamed(graph, model.stream)[0].graph
     flash_left, sram_left = left_by_project(mcu, graph)
-    least = [least_budgets(prepare(simple.graph, mcu)) for _, simple in simplifications(graph)]
+    *_, place = model.place, *model.place.opened(mcu)
+    room = ALL_AWAY if sites(place, mcu).between else None
+    least = [least_budgets(prepare(each.graph, mcu, place=place, room=room)) for _, each in simplifications(graph)]
     found: dict[str, int | None] = {}
     for what, left, values in zip(("sram", "flash"), (sram_left, flash_left), zip(*least, strict=True), strict=True):
         fewest = min((size for size in values if size is not None), default=None)

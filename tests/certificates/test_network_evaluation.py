@@ -132,6 +132,29 @@ def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
     told = cli("evaluate", model, tmp_path / "plan.json")
     assert told.code == 1
     assert "infeasible" in told.out
-    assert "--place has no effect on a network" in cli.refused(
+    assert "--place a=qspi: give MEMORY once for each of weights" in cli.refused(
         "evaluate", model, tmp_path / "plan.json", "--place", "a=qspi"
     )
+
+
+def test_plans_with_buffers_outside_are_judged(model: Path, tmp_path: Path, cli: Cli) -> None:
+    """Catches a plan judged with other tensors outside than its own, in other memories than are asked for, or beside an
+    optimum that knows of none."""
+    place, sram, machine = "weights=qspi,activations=fmc,input=fmc", 1600, mcu("stm32f469")
+    best = certify(model, machine, "bytes", place=place, sram=sram)
+    assert isinstance(best, NetworkCertificate)
+    assert best.outer is not None
+    assert len(best.outer.buffers) > 1
+    best.write(tmp_path / "best.json")
+    given = json.loads(best.to_json())
+    command = ("evaluate", model, tmp_path / "best.json", "--mcu", "stm32f469", "--objective", "bytes", "--sram", sram)
+    found = cli(*command, "--place", place, "--json").json
+    assert (found["feasible"], found["price"]) == (True, best.choice.price)
+    assert found["totals"] == given["totals"]
+    assert f"its buffers are elsewhere: give place {place}" in cli.refused(*command)
+    inside = evaluate(model, machine, given | {"room": None}, "bytes", place=place, sram=sram)
+    assert not inside.feasible
+    none = evaluate(model, machine, given | {"room": 7}, "bytes", place=place, sram=sram)
+    assert "room: no tensors are tried outside for 7" in none.reason
+    with pytest.raises(InputError, match="chains have no optimum beside them"):
+        evaluate(model, machine, given | {"chains": [[0, 2]]}, "bytes", place=place, sram=sram)

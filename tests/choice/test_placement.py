@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from network_helpers import MCU
 
-from memaopt.choice import choice, suits
+from memaopt.choice import choice, pareto, suits
 from memaopt.choice.compile import compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.homes import away
@@ -265,3 +265,26 @@ def test_too_many_sets_for_a_path_are_tried_by_their_room(monkeypatch: pytest.Mo
     plan = compile_network(zoo.build("ds_cnn"), mcu("stm32f469"), "bytes", sram=12 << 10, place=place)
     assert plan.away
     assert plan.outer_bound is None
+
+
+def test_fronts_with_buffers_outside() -> None:
+    """Catches a front of another problem than solve's with the same memories, points that a later one beats, and bounds
+    of networks on the chip beside it."""
+    graph, f469 = _graph(), mcu("stm32f469")
+    for asked in ("weights=qspi,activations=fmc", "input=fmc"):
+        place = NetworkPlacement.asked(asked)
+        fronts = pareto.fronts(graph, f469, place)
+        assert any(point.outside_bytes for point in fronts["arena"])
+        for budget, points in fronts.items():
+            cycles = [point.machine_cycles for point in points]
+            assert cycles == sorted(set(cycles)), budget
+            sizes = [getattr(point, f"{budget.lower()}_bytes") for point in points]
+            assert sizes == sorted(set(sizes), reverse=True), budget
+        last = fronts["SRAM"][-1]
+        plan = compile_network(graph, f469, sram=last.sram_bytes, place=place)
+        assert (plan.machine_cycles, plan.sram_bytes) == (last.machine_cycles, last.sram_bytes)
+        assert (pareto.row_bound(graph, f469, place) is None) == (place.activations == "fmc")
+    whole, away = (pareto.row_bound(graph, f469, NetworkPlacement.asked(asked)) for asked in (None, "input=fmc"))
+    assert whole is not None
+    assert away is not None
+    assert away.bytes < whole.bytes

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from memaopt.choice import best, solution
 from memaopt.choice.compile import compile_network
-from memaopt.errors import InputError
+from memaopt.choice.placement import NetworkPlacement
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import mcu, preset_names
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation, Size2D
@@ -56,6 +57,30 @@ def test_what_would_do_does(model: Path) -> None:
     assert found.sram_bytes is not None
     assert found.sram_short == found.sram_bytes - (8 << 10) + mcu("stm32f446").setting.project_ram
     compile_network(model, mcu("stm32f446"), sram=found.sram_bytes)
+
+
+def test_buffers_outside(model: Path, cli: Cli) -> None:
+    """Catches another library than solve's for the same memories, a chip without such a memory that is too large or
+    failed, what would do that does not, and a demand that no chip can meet."""
+    place, small = NetworkPlacement.asked("weights=qspi,activations=fmc"), mcu("stm32f469").with_sizes(sram=8 << 10)
+    asked = fit.ModelFile(model.name, model.read_bytes(), place=place)
+    found = fit.fit(asked, small.model_dump_json(), _NONE)
+    plan = compile_network(model, small, place=place)
+    assert (found.verdict, found.cycles, found.sram_bytes) == ("fits", plan.machine_cycles, plan.sram_bytes)
+    assert found.outside_bytes == plan.outer_bytes + plan.image.nbytes > 0
+    assert fit.fit(asked, mcu("stm32l4s5").model_dump_json(), _NONE).verdict == "no memory"
+    assert fit._would_do(small, asked)["sram_short"] == 0
+    needed = fit._would_do(small, asked)["sram_bytes"]
+    assert needed is not None
+    assert compile_network(model, small, place=place, sram=needed).ends_away
+    with pytest.raises(InfeasibleError):
+        compile_network(model, small, place=place, sram=needed - 1)
+    page = html([found])
+    assert "<th>outside</th>" in page
+    assert f">{found.outside_bytes:,}</td>" in page
+    command = ("fit", model, "--mcus", "stm32l4s5", "--workers", 1, "--place")
+    assert "has no memory 'fmc'" in cli.refused(*command, "activations=fmc")
+    assert "a network on a sliding window" in cli.refused(*command, "activations=fmc", "--stream", "rows")
 
 
 def test_what_is_not_known_is_not_zero(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
