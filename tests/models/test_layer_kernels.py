@@ -98,8 +98,10 @@ def test_bytes_of_layer_kernels_count_the_stack() -> None:
     homes = {"a": "sram", "b": "sram", "c": "sram"}
     where = _layers(gemm(64, 64, 125, dtype="s8", placement=homes), objective="bytes")
     plans = [each.plan for each in layer_kernels.offers(where)]
-    (external, registers), plan = min(
-        zip(filter(None, layer_kernels.prices(where)), plans, strict=True), key=lambda p: p[0]
-    )
-    assert layer_kernels.promise(plan)["stack"].bytes > 64 * 125
-    assert (external, registers) == (0, sum(access.bytes for access in layer_kernels.promise(plan).values()))
+    kept = 0
+    for price, plan in zip(layer_kernels.prices(where), plans, strict=True):
+        buffers = layer_kernels.promise(plan)
+        if price is not None and plan.streams is None:
+            assert price == (0, sum(access.bytes for access in buffers.values()))
+            kept += buffers["stack"].bytes > 64 * 125
+    assert kept

@@ -1,0 +1,1 @@
+"""Pointwise convolutions whose sums stay in the registers of the FPU."""
