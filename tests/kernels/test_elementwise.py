@@ -30,6 +30,7 @@ FAMILIES = (
     "channel sums",
     "few sums",
     "words",
+    "few columns",
     "bytes",
     "lookup sixteens",
     "dequantize words",
@@ -170,6 +171,13 @@ def _layers() -> dict[str, Layer]:
             PoolKind.MAX, Image(9, 12, 5), Image(4, 5, 5), Window(Pair(7, 8), Pair(2, 2), padding=Padding(2, 2))
         ),
         "halved": Pool(PoolKind.MAX, Image(8, 6, 12), Image(4, 3, 12), two),
+        **{
+            f"halved_{kind}_{channels}": Pool(
+                kind, Image(7, 15, channels), Image(3, 7, channels), Window(Pair(rows, 2), Pair(2, 2)), *clamp
+            )
+            for kind in PoolKind
+            for channels, rows, clamp in ((1, 3, (-128, 90)), (2, 2, (-100, 90)), (3, 3, (-128, 127)))
+        },
     }
 
 
@@ -309,6 +317,7 @@ def test_ties_fall_back() -> None:
 
 def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     """A kernel that got slower, or a cost that an optimiser could not trust."""
+    halves = Window(Pair(2, 2), Pair(2, 2))
     layers = {
         "residual": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031073, 0.044219, 0.052511), (-3, 100, -128)), 5.7 * 16384),
         "alike": (_sum(BinaryKind.ADD, (32, 32, 16), (0.031, 0.031, 0.0447), (-3, 100, -128)), 4.8 * 16384),
@@ -343,6 +352,9 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         "images": (_pool(PoolKind.AVERAGE, (8, 8, 64), (8, 8)), 4400),
         "gray": (_mean((32, 32, 1), (0, 1), 1.3, (-5, 7)), 950),
         "colours": (_pool(PoolKind.AVERAGE, (32, 32, 3), (32, 32)), 3150),
+        "gray_halved": (Pool(PoolKind.AVERAGE, Image(24, 24, 1), Image(12, 12, 1), halves), 7.4 * 144),
+        "colours_halved": (Pool(PoolKind.AVERAGE, Image(24, 24, 3), Image(12, 12, 3), halves), 8.0 * 432),
+        "greatest_colours": (Pool(PoolKind.MAX, Image(24, 24, 3), Image(12, 12, 3), halves), 5.3 * 432),
         "columns": (_mean((16, 16, 3), (0,), 1.3, (-5, 7)), 1.6 * 768),
     }
     for name, (layer, limit) in layers.items():

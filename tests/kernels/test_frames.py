@@ -100,6 +100,7 @@ def _layers() -> Iterator[Layer]:
     for kind in PoolKind:
         yield Pool(kind, Image(8, 9, 12), Image(4, 4, 12), Window(Pair(2, 3), Pair(2, 2)))
         yield Pool(kind, Image(4, 4, 2), Image(3, 3, 2), Window(Pair(2, 2)))
+        yield Pool(kind, Image(4, 6, 3), Image(2, 3, 3), Window(Pair(2, 2), Pair(2, 2)))
         yield Pool(kind, Image(9, 3, 2), Image(5, 2, 2), Window(Pair(3, 3), Pair(2, 2), padding=Padding(1, 1)))
     yield Pool(PoolKind.AVERAGE, Image(12, 8, 1), Image(12, 8, 1), Window(Pair(1, 1)))
     for channels in (12, 3):

@@ -49,6 +49,7 @@ def _layers() -> dict[str, layers.Layer]:
         "fused": h.conv_depthwise(rng, (9, 6, 8), 6, zero_point=3),
         "fused_strided": h.conv_depthwise(rng, (14, 12, 3), 4, (3, 3), conv_stride=(2, 1), stride=(2, 2)),
         "average": layers.Pool(layers.PoolKind.AVERAGE, image, Image(height, width, 8), view),
+        "columns": layers.Pool(layers.PoolKind.MAX, Image(6, 11, 3), Image(3, 5, 3), Window(Pair(2, 2), Pair(2, 2))),
         "greatest": layers.Pool(layers.PoolKind.MAX, Image(5, 6, 3), Image(odd_height, odd_width, 3), odd),
         "dequantize": layers.Dequantize(13, 0.5, 3),
         "quantize": layers.Quantize(13, 0.5, 3),

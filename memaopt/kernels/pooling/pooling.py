@@ -28,7 +28,7 @@ _WRITTEN_OUT, _LOADED = 9, ("r4", "r5", "r6", "r9")
 _CODE, _CODE_OF_FEW = 304, 840
 
 
-def _title(layer: Pool) -> str:
+def title_of(layer: Pool) -> str:
     kind = {PoolKind.AVERAGE: "AVERAGE_POOL_2D", PoolKind.MAX: "MAX_POOL_2D", PoolKind.MIN: "least"}[layer.kind]
     return f"{kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
 
@@ -147,7 +147,7 @@ class _AssemblyPool:
         kernel = _kernel(layer, self.by == 4)
         assert kernel is not None
         template = "kernels/pooling/pool_layer.c.j2"
-        return emitted(unary(name), plan, _title(layer), template, kernels=(kernel,), kernel=kernel.name)
+        return emitted(unary(name), plan, title_of(layer), template, kernels=(kernel,), kernel=kernel.name)
 
 
 class WordPool(_AssemblyPool):
@@ -213,7 +213,7 @@ class GenericPool:
         )
 
     def emit(self, layer: Pool, plan: Plan, name: str) -> Emitted:
-        return emitted(unary(name), plan, _title(layer), "kernels/pooling/generic_pool.c.j2", layer=layer)
+        return emitted(unary(name), plan, title_of(layer), "kernels/pooling/generic_pool.c.j2", layer=layer)
 
 
 FAMILIES = (GenericPool(), WordPool(), BytePool())
