@@ -137,6 +137,8 @@ def _stretches() -> dict[str, Layer]:
         "columns_strided": h.depthwise(rng, (31, 2, 3), (6, 1), stride=(3, 1), multiplier=2, padding="valid"),
         "rows_left_out": h.depthwise(rng, (5, 7, 4), (1, 5), stride=(2, 1), output_zero_point=3),
         "far": h.depthwise(rng, (7, 300, 4), (6, 1)),
+        "row_dilated": h.depthwise(rng, (1, 20, 3), (1, 7), dilation=(1, 2), multiplier=2, zero_point=9),
+        "column_dilated": h.depthwise(rng, (21, 1, 4), (5, 1), dilation=(3, 1), output_zero_point=3),
     }
 
 

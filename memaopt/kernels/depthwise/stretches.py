@@ -11,6 +11,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.depthwise.depthwise import SCALE, OnPlanes, Tapped, pairs_of, prove_multiply_add
 from memaopt.kernels.depthwise.kernels import geometry
 from memaopt.kernels.depthwise.stretch_kernel import MOST, StretchKernel, words_of
+from memaopt.kernels.depthwise.taps import columns_apart
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
 from memaopt.kernels.plan import Plan
@@ -41,28 +42,29 @@ def _turned(layer: Depthwise) -> Depthwise:
 
 
 class DepthwiseStretches(OnPlanes):
-    """Windows of at least four taps in a line that is not dilated, of any stride."""
+    """Windows of at least four taps in a line, of any stride, or dilated by what divides the line."""
 
     name = "depthwise stretches"
 
-    def _options(self, layer: Depthwise) -> list[dict[str, int]]:
-        most = [g for g in (4, 2) if g <= layer.shape.channels] or [1]
-        formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
-        plain = [{"band": 0, "group": group, "raw": raw} for group in most for raw in formats]
-        return [{**options, "turned": way} for way in (0, 1) for options in plain]
-
     def plans(self, layer: Depthwise) -> tuple[Plan, ...]:
-        if layer.shape.channels > REACH:
-            return ()
-        made = [self._plan(_view(layer, options), options) for options in self._options(layer)]
-        return pareto(
-            replace(plan, tile=f"{plan.tile}, turned") if plan.option("turned") else plan
-            for plan in made
-            if plan is not None
-        )
+        # Where columns apart are one of more channels, bytes of even ones are others in every other column.
+        formats = (0, 1) if layer.shape.channels % 2 == 0 else (0,)
+        made = list[Plan]()
+        for way in ({"apart": apart, "turned": turned} for apart in (0, 1) for turned in (0, 1)):
+            view = _view(layer, way)
+            if view is None or view.shape.channels > REACH:
+                continue
+            groups = [g for g in (4, 2) if g <= view.shape.channels] or [1]
+            options = [{"band": 0, "group": group, "raw": raw, **way} for group in groups for raw in formats]
+            found = (plan for each in options if (plan := self._plan(view, each)) is not None)
+            said = ", columns apart" * way["apart"] + ", turned" * way["turned"]
+            made += [replace(plan, tile=plan.tile + said) for plan in found]
+        return pareto(made)
 
     def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
-        return super().emit(_view(layer, dict(plan.options)), plan, name)
+        view = _view(layer, dict(plan.options))
+        assert view is not None
+        return super().emit(view, plan, name)
 
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> Tapped | None:
         window, output, turned = layer.window, layer.output, options["turned"]
@@ -103,9 +105,12 @@ class DepthwiseStretches(OnPlanes):
         return np.concatenate(blocks, axis=1)
 
 
-def _view(layer: Depthwise, options: dict[str, int]) -> Depthwise:
-    """The layer as its planes have it."""
-    return _turned(layer) if options["turned"] else layer
+def _view(layer: Depthwise, options: dict[str, int]) -> Depthwise | None:
+    """The layer as its planes have it; None if columns apart from each other are no channels of one."""
+    view = _turned(layer) if options["turned"] else layer
+    if not options["apart"]:
+        return view
+    return None if options["turned"] and view.shape.height > 1 else columns_apart(view)
 
 
 FAMILIES = (DepthwiseStretches(),)
