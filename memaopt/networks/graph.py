@@ -235,8 +235,11 @@ class Graph:
     def after(self) -> dict[int, tuple[int, ...]]:
         """For each operator that writes a state, those that read what was kept: they run before it."""
         readers: dict[int, list[int]] = {}
+        later = {state.written for state in self.states}
         for i, op in enumerate(self.operators):
-            for state in {self.outside[t] for t in op.inputs if t in self.outside}:
+            if op.alias and op.input in later:
+                later.add(op.output)
+            for state in {self.outside[t] for t in op.inputs if t in self.outside and t not in later}:
                 readers.setdefault(state, []).append(i)
         writers = {self.producers[state.written]: i for i, state in enumerate(self.states)}
         return {writer: tuple(i for i in readers.get(state, ()) if i != writer) for writer, state in writers.items()}
@@ -325,8 +328,7 @@ def _validate_states(graph: Graph) -> None:
         if not read.shape == written.shape == state.initial.shape or read.dtype != written.dtype:
             raise InputError(f"state {read.name!r} of network {graph.name!r} changes its shape or type")
         writer = graph.operators[graph.producers[state.written]]
-        elsewhere = writer.alias and writer.input != state.read
-        if elsewhere or state.written in graph.consumers:
+        if writer.alias and writer.input != state.read:
             raise InputError(f"state {read.name!r} of network {graph.name!r} is not written by an operator of its own")
     for position, readers in graph.after.items():
         if any(reader > position for reader in readers):

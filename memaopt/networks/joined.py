@@ -184,6 +184,19 @@ def _readers(graph: Graph, op: Operator) -> list[int]:
 
 def _later(op: ops.StridedSlice, shape: Shape, kept: int) -> bool:
     """Whether it takes rows in a row, whole ones, of which some are kept ones and some are new."""
+    rows = op.slices[1]
+    return is_box_of_rows(op, shape) and rows.start < kept < rows.start + rows.length
+
+
+def is_box_of_rows(op: ops.StridedSlice, shape: Shape) -> bool:
+    """Whether a slice of an image takes whole rows in a row."""
     _, rows, *others = op.slices
     whole = all(s.start == 0 and s.step == 1 and s.length == size for s, size in zip(others, shape[2:], strict=True))
-    return whole and rows.step == 1 and rows.start < kept < rows.start + rows.length
+    return whole and rows.step == 1
+
+
+def joins_for_depthwise(graph: Graph, op: Operator) -> bool:
+    """Whether an operator joins kept rows and new ones for a depthwise convolution that might read them apart, which
+    takes one position."""
+    readers = _readers(graph, op)
+    return bool(readers) and graph.output_of(graph.operators[readers[0]]).shape[1] == 1

@@ -95,7 +95,7 @@ def test_a_variable_is_a_state_that_holds_what_tflite_holds() -> None:
     data = changed(_ring(), _kept)
     graph, oracle = reader.parse(data, "ring"), Oracle(data)
     (state,) = graph.states
-    np.testing.assert_array_equal(state.initial.ravel(), _HELD)
+    np.testing.assert_array_equal(state.initial[:, 1:].ravel(), _HELD)  # behind what the first run shifts out
     assert (len(graph.given), len(graph.wanted), len(graph.inputs)) == (1, 1, 2)
     rng, kept, seen = np.random.default_rng(1), [state.initial], set[bytes]()
     for _ in range(30):

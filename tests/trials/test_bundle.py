@@ -147,7 +147,7 @@ def test_solve_and_run(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     assert (ran["name"], ran["passed"]) == ("left_right_hear", True)
     for each in ran["networks"]:
         assert each["trial"]["image"]["wrong"] == 0
-        assert 0.8 < each["trial"]["flash_bytes"] / ran["totals"]["flash_bytes"] <= 1
+        assert 0.7 < each["trial"]["flash_bytes"] / ran["totals"]["flash_bytes"] <= 1
     assert "every claim holds" in cli("verify", out / "certificate.json").out
     measured = cli("measure", out, "--json").json
     assert measured["passed"]

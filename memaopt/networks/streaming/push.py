@@ -28,6 +28,7 @@ from memaopt.networks.streaming.rows import Work, work_of
 from memaopt.networks.streaming.steps import RowRange, for_rows, from_row, needed
 from memaopt.networks.streaming.sums import readers, running
 from memaopt.networks.streaming.waiting import Wait, wait_of
+from memaopt.networks.together import kept_together
 from memaopt.problems.words import Fill
 
 Array = npt.NDArray[Any]
@@ -115,7 +116,7 @@ def push_of(whole: Graph, window: TimeWindow, hop: int, fill: Fill = "zero") -> 
     if fill == "first" and math.prod(shape[: window.axis]) > 1:
         raise InputError(f"{whole.name}: a frame does not lie in one piece; a window filled with zero would do")
     work = work_of(whole, window.tensor, window.axis, hop)
-    graph = _Builder(whole, window, hop, work).graph()
+    graph = kept_together(_Builder(whole, window, hop, work).graph())
     checks.check(graph)
     return Push(graph, whole, window, hop, fill, work)
 

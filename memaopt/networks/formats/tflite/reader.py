@@ -48,6 +48,7 @@ from memaopt.networks.operators.reshape import Reshape
 from memaopt.networks.operators.source import Source
 from memaopt.networks.reading import PLAIN, Reading, Unread, Wanted
 from memaopt.networks.refusals import Refusal, collected, way_for
+from memaopt.networks.together import kept_together
 from memaopt.printable import counted
 
 _ETHOS_U = "ethos-u"
@@ -169,7 +170,9 @@ class _Reader:
         else:
             given = (*inputs, *(state.read for state in states))
             wanted = (*outputs, *(state.written for state in states))
-        graph = Graph(self.name, tuple(tensors), tuple(operators), given, wanted, () if refusals else states)
+        graph = kept_together(
+            Graph(self.name, tuple(tensors), tuple(operators), given, wanted, () if refusals else states)
+        )
         refusals += checks.refusals(graph, (*inputs, *outputs) if not refusals else ())
         return Reading(graph, inputs, outputs, tuple(unread), tuple(refusals), self._notes(len(subgraphs)))
 
