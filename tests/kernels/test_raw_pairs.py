@@ -15,6 +15,7 @@ from memaopt.kernels.code import Call, Loop, Node, Small, Staged
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.raw_pairs.kernel import RawPairsKernel
 from memaopt.kernels.registry import Emitted, Format, emit, plans
+from memaopt.kernels.rounding import cleared
 from memaopt.problems.geometry import Image
 from memaopt.problems.layers import Conv, Layer
 from memaopt.problems.step_functions import Requantization
@@ -80,15 +81,19 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         assert plan.cycles / layer.macs <= limits[name]
 
 
-def test_a_tile_costs_what_its_text_takes() -> None:
+@pytest.mark.parametrize("clears", [True, False])
+def test_a_tile_costs_what_its_text_takes(clears: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """A cost that differs from the kernel's own instructions, none of whose accesses is unaligned: copies of one run
-    and of several, straight code and loops, both output stages."""
-    rng = np.random.default_rng(4)
+    and of several, straight code and loops, all three output stages."""
+    if not clears:
+        monkeypatch.setattr(cleared, "_prove", lambda *_: None)
+    rng = np.random.default_rng(4 + clears)
     convs = [((6, 6, 8), 12, (3, 3)), ((5, 5, 48), 6, (1, 1)), ((6, 9, 4), 8, (1, 5))]
     layers = [h.conv(rng, *sizes, output_zero_point=zero) for sizes in convs for zero in (-128, 7)]
     called = (kernel for layer in layers for plan in plans(layer) for kernel in _kernels(plan.code))
     kernels = {kernel for kernel in called if kernel.aligned}
-    assert {(kernel.output.by_sign, kernel.unroll > 0) for kernel in kernels} == {*product((False, True), repeat=2)}
+    assert {(kernel.output.spare, kernel.unroll > 0) for kernel in kernels} == {*product((False, True), repeat=2)}
+    assert {kernel.output.by_sign for kernel in kernels if kernel.output.spare} == {not clears}
     for kernel in kernels:
         one, two = (cycles_of((kernel.call(tiles),)) for tiles in (1, 2))
         assert two - one == kernel.tile_cycles

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memaopt import fixedpoint
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.requantize import Proven, prove_multiply, prove_multiply_add
 from memaopt.kernels.rounding.thresholds import thresholds
 from memaopt.problems.step_functions import AccumulatorRange, Average, Requantization
@@ -22,7 +23,9 @@ def _outputs(proven: Proven, accumulators: np.ndarray, scale: int, clamp: tuple[
     """What SMMLA and SSAT give, in plain integers, for accumulators [n, channels]."""
     held = fixedpoint.wrap_int32(np.where(proven.multiplier == 0, 0, scale * accumulators + proven.start))
     addend = proven.addend + (np.where(held < 0, proven.negative, 0) if proven.negative is not None else 0)
-    y = np.clip((((held * proven.multiplier) >> 32) + addend) >> proven.shift, -128, 127)
+    if proven.cleared:
+        addend = proven.addend & ~((held & 0xFFFFFFFF) >> (32 - proven.cleared))
+    y: np.ndarray = np.clip((((held * proven.multiplier) >> 32) + addend) >> proven.shift, -128, 127)
     low, high = clamp
     if proven.clamp_low:
         y = np.maximum(y, low)
@@ -49,7 +52,8 @@ def test_every_accumulator(scales, zero_point, clamp, in_double, half, middle, s
     every = np.arange(middle - half, middle + half + 1)[:, None] * np.ones(len(scales), np.int64)
     whole = prove_multiply_add(q, span, scale, step=scale)
     assert whole is None or not (whole.start % scale).any()
-    for proven in (prove_multiply_add(q, span, scale), whole, prove_multiply(q, span, scale)):
+    fewest = cleared.prove_multiply_add(q, span, scale)
+    for proven in (prove_multiply_add(q, span, scale), whole, prove_multiply(q, span, scale), fewest):
         if proven is not None and not (proven.constant.any() and (proven.addend == 0).all()):
             np.testing.assert_array_equal(_outputs(proven, every, scale, clamp), q.apply(every))
 
@@ -98,3 +102,24 @@ def test_refused_beyond_32_bits() -> None:
     """A proof for accumulators that the kernel could not hold."""
     q = _requantization(np.array([1e-5]), 0, (-128, 127), False)
     assert prove_multiply_add(q, AccumulatorRange(np.array([-(1 << 24)]), np.array([1 << 24])), 256) is None
+
+
+@pytest.mark.parametrize(
+    ("powers", "found"),
+    [((-9.3,), True), ((-6.2, -8.9), True), ((-10.9, -8.1, -9.5), True), ((-4.5,), True), ((-4.5, -11.7), False)],
+)
+@pytest.mark.parametrize("zero_point", [-100, 0, 90])
+def test_bits_of_an_addend_are_cleared(powers: tuple[float, ...], found: bool, zero_point: int) -> None:
+    """A sign that costs two instructions where one would do, or one for channels too far apart; accumulators past those
+    whose sign alone clears bits."""
+    q = _requantization(2.0 ** np.array(powers), zero_point, (-128, 127), False)
+    half = 700_000
+    span = AccumulatorRange(*(np.full(len(powers), end) for end in (-half, half)))
+    every = np.arange(-half, half + 1)[:, None] * np.ones(len(powers), np.int64)
+    for offset in (None, np.full(len(powers), 128)):
+        proven = cleared.prove_multiply_add(q, span, 256, offset)
+        assert proven is not None
+        assert (proven.cleared > 0, proven.negative is None) == (found, found)
+        if offset is None:
+            np.testing.assert_array_equal(_outputs(proven, every, 256, (-128, 127)), q.apply(every))
+            assert 256 * half >= 1 << (32 - proven.cleared) or not found

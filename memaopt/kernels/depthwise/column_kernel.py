@@ -225,6 +225,8 @@ class ColumnKernel:
                 held.lines.append(f"smlad {t}, {t}, {held.need(words[at + 1])}, {base}")
             if self.adds:
                 addend = t if self.by_sign else held.need(words[at + 1])
+                if self.output.cleared:
+                    held.lines.append(self.output.cleared_addend(addend, addend, acc))
                 held.lines.append(f"smmla {acc}, {acc}, {m}, {addend}")
             else:
                 held.lines.append(f"smmul {acc}, {acc}, {m}")

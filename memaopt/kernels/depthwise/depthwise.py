@@ -24,7 +24,7 @@ from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
 from memaopt.kernels.plan import Format, Plan, Promise, saved
 from memaopt.kernels.planes import Plane, PlaneGather, groups
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared, requantize
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
@@ -258,7 +258,7 @@ def prove_multiply(layer: Depthwise) -> Proven | None:
 @lru_cache(maxsize=256)
 def prove_multiply_add(layer: Depthwise) -> Proven | None:
     """The same with SMMLA."""
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 def prove(layer: Depthwise) -> tuple[Proven, bool] | None:

@@ -202,19 +202,19 @@ class DirectKernel:
 
     @property
     def _left(self) -> list[str]:
-        """Those of an addend, and of a rounding by sign."""
-        return self._registers[len(self._registers) - self.added - self.output.by_sign :] or [""]
+        """Those of an addend, and of one made for the sign."""
+        return self._registers[len(self._registers) - self.added - self.output.spare :] or [""]
 
     @property
     def _accumulators(self) -> list[str]:
         """One a column."""
-        end = len(self._registers) - self.added - self.output.by_sign
+        end = len(self._registers) - self.added - self.output.spare
         return self._registers[max(end - self.across, 0) : end]
 
     def _sides(self, one: MetColumns) -> tuple[Side, ...]:
         if self.across == 1:
             return (Side(tuple((register, at) for at, register in enumerate(_TAPS[: one.taps])), _TAPS),)
-        inputs = self._registers[: len(self._registers) - self.added - self.output.by_sign - self.across]
+        inputs = self._registers[: len(self._registers) - self.added - self.output.spare - self.across]
         found = sides(one.taps, self.window.stride.width, inputs, self._accumulators[: one.across])
         assert found is not None
         return found
@@ -224,7 +224,7 @@ class DirectKernel:
         """Whether registers suffice for the columns that are walked at once."""
         if self.across == 1:
             return True
-        inputs = self._registers[: max(len(self._registers) - self.added - self.output.by_sign - self.across, 0)]
+        inputs = self._registers[: max(len(self._registers) - self.added - self.output.spare - self.across, 0)]
         each = [(s.taps, self._accumulators[: s.across]) for s in self.sets]
         return all(sides(taps, self.window.stride.width, inputs, accs) is not None for taps, accs in each)
 

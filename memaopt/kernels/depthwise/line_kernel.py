@@ -321,4 +321,6 @@ class _Writer:
                 f"smlabt {spare}, {spare}, {last}, {r.c}",
                 f"smmla {acc}, {acc}, {r.m}, {spare}",
             ]
+        if self._kernel.output.cleared:
+            return [self._kernel.output.cleared_addend(spare, r.c, acc), f"smmla {acc}, {acc}, {r.m}, {spare}"]
         return [f"smmla {acc}, {acc}, {r.m}, {r.c}" if r.c else f"smmul {acc}, {acc}, {r.m}"]

@@ -25,7 +25,7 @@ from memaopt.kernels.few_channels.kernel import MOST, SCALE, FewChannelsKernel, 
 from memaopt.kernels.patches import patch_of
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, strip_heights
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array
@@ -158,7 +158,7 @@ def _stream(layer: Conv, kernel: FewChannelsKernel, proven: Proven) -> Int64Arra
 
 @lru_cache(maxsize=256)
 def _proven(layer: Conv) -> Proven | None:
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 FAMILIES = (FewChannels(Conv), FewChannels(FullyConnected))

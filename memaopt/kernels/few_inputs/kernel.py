@@ -49,7 +49,7 @@ def words_a_position(inputs: int) -> int:
 def most_positions(inputs: int, output: Output, added: bool) -> int:
     """Of a tile, as registers allow; an even number where two share a word."""
     words = words_a_position(inputs)
-    most = (_DATA - (4 if output.by_sign else 1) - 1 - words - added - 1 + output.by_sign) // words
+    most = (_DATA - 3 - words - added - output.by_sign - output.spare) // words
     return most // 2 * 2 if inputs == LEAST else most
 
 
@@ -93,7 +93,7 @@ class FewInputsKernel:
         start, w, m = next(names), [next(names) for _ in range(words)], next(names)
         c = next(names) if self.added else ""
         d = next(names) if self.output.by_sign else ""
-        return _Registers(x, start, w, m, c, d, next(names), next(names) if self.output.by_sign else "")
+        return _Registers(x, start, w, m, c, d, next(names), next(names) if self.output.spare else "")
 
     def parameters(self, w: Int64Array, start: Int64Array, rounding: list[Int64Array]) -> Int64Array:
         """[channels, words]: starts, weights [channels, inputs], multipliers, addends."""

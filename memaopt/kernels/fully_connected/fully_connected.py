@@ -24,7 +24,7 @@ from memaopt.kernels import around
 from memaopt.kernels.code import Call, Constants, Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
@@ -273,7 +273,7 @@ class RawRows:
 
 @lru_cache(maxsize=256)
 def _proven(layer: FullyConnected) -> Proven | None:
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 FAMILIES = (RawRows(),)

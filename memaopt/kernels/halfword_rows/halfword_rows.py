@@ -32,7 +32,7 @@ from memaopt.kernels.halfword_rows.kernel import (
 from memaopt.kernels.halfword_rows.products import Columns, cycles, scheduled
 from memaopt.kernels.halfword_rows.widening import Spread, Widened, order_of, widening
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
@@ -207,7 +207,7 @@ def _stream(layer: Conv, kernel: HalfwordRowsKernel, proven: Proven, order: Int6
 
 @lru_cache(maxsize=256)
 def _proven(layer: Conv) -> Proven | None:
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 FAMILIES = (HalfwordRows(),)

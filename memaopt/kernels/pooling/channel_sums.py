@@ -21,7 +21,7 @@ from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.rounding.thresholds import StepFunction
@@ -239,7 +239,7 @@ def proven_of(layer: Pool | Mean) -> Proven | None:
     """How a sum becomes an output, proven for every sum; None if that is not found."""
     sums = sums_of(layer)
     assert sums is not None
-    return requantize.prove_multiply_add(sums.function, sums.range, SCALE)
+    return cleared.prove_multiply_add(sums.function, sums.range, SCALE)
 
 
 FAMILIES = (ChannelSums(), WholeImageMean())

@@ -28,7 +28,7 @@ from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Format, Plan, Promise
 from memaopt.kernels.raw_pairs.kernel import ROWS, SLOTS, RawPairsKernel
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.staging import channels_of
@@ -360,13 +360,13 @@ def strip_parts(layer: Conv) -> tuple[int, ...]:
 def _proven(layer: Conv, output_format: Format) -> Proven | None:
     even = np.arange(len(layer.weights)) % 2 == 0
     offset = np.where(even, 128, 0) if output_format is Format.RAW else None
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, offset)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE, offset)
 
 
 @lru_cache(maxsize=256)
 def proven_unsigned(layer: Conv) -> Proven | None:
     """The requantisation whose outputs are x + 128 in all channels, None if not found."""
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE, np.full(len(layer.weights), 128))
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE, np.full(len(layer.weights), 128))
 
 
 FAMILIES = (RawPairs(),)

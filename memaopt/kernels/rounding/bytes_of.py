@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared, requantize
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.rounding.thresholds import StepFunction
@@ -28,12 +28,12 @@ class ByteRounding(NamedTuple):
 def byte_rounding(requantization: StepFunction, span: AccumulatorRange, scale: int) -> ByteRounding | None:
     """None if none is found."""
     bare = requantize.prove_multiply(requantization, span, scale)
-    proven = requantize.prove_multiply_add(requantization, span, scale) if bare is None else bare
+    proven = cleared.prove_multiply_add(requantization, span, scale) if bare is None else bare
     if proven is None:
         return None
     if proven.clamp_low or proven.clamp_high:
         offset = np.full(len(span.low), -requantization.minimum)
-        distances = requantize.prove_multiply_add(requantization, span, scale, offset)
+        distances = cleared.prove_multiply_add(requantization, span, scale, offset)
         if distances is not None:
             return ByteRounding(distances, Output.distances(distances, requantization), True)
     return ByteRounding(proven, Output.of(proven, requantization), bare is None)

@@ -16,6 +16,7 @@ class _Cycles(NamedTuple):
 
     rounded: int = 1 + 1  # multiplied and added to, shifted and saturated
     by_sign: int = 1 + 1  # what negative accumulators add, and the addend
+    cleared: int = 1  # the addend with its last bits cleared
     clamp: int = 1 + 1 + 1  # the distance to a bound, saturated, and back
     least_zero: int = 1  # saturated: the distance is the output itself
     complements: int = 1 + 1  # before and behind, where the bound is no constant of RSB's
@@ -29,7 +30,8 @@ class Output:
     """How accumulators become bytes. Layers with equal stages (and sizes) can share a kernel.
 
     ``minimum`` and ``maximum`` are None where the saturation to 8 bits makes the clamp. ``base``: the requantisation
-    gives distances to it, the least output, saturated to 0..255.
+    gives distances to it, the least output, saturated to 0..255. ``cleared``: so many of the addend's last bits are 0
+    for negative accumulators (cleared.py).
     """
 
     shift: int
@@ -37,6 +39,7 @@ class Output:
     minimum: int | None
     maximum: int | None
     base: int | None = None
+    cleared: int = 0
 
     @classmethod
     def of(cls, proven: Proven, requantization: StepFunction) -> "Output":
@@ -46,20 +49,22 @@ class Output:
             proven.negative is not None,
             requantization.minimum if proven.clamp_low else None,
             requantization.maximum if proven.clamp_high else None,
+            cleared=proven.cleared,
         )
 
     @classmethod
     def distances(cls, proven: Proven, requantization: StepFunction) -> "Output":
         """The same of a requantisation that gives distances to the least output."""
         bounds = requantization.minimum, requantization.maximum
-        return cls(proven.shift, proven.negative is not None, *bounds, requantization.minimum)
+        return cls(proven.shift, proven.negative is not None, *bounds, requantization.minimum, proven.cleared)
 
     @property
     def slug(self) -> str:
         """For the names of kernels."""
         bounds = (("_ge", self.minimum), ("_le", self.maximum))
         clamps = "".join(f"{key}{bound}".replace("-", "m") for key, bound in bounds if bound is not None)
-        return f"s{self.shift}{'_signed' if self.by_sign else ''}{clamps}{'' if self.base is None else '_apart'}"
+        sign = "_signed" if self.by_sign else f"_bits{self.cleared}" if self.cleared else ""
+        return f"s{self.shift}{sign}{clamps}{'' if self.base is None else '_apart'}"
 
     def saturated(self, acc: str) -> list[str]:
         """Instructions that make a byte of what was multiplied and added to, where no clamp is left to make. The last
@@ -74,6 +79,21 @@ class Output:
             f"usat {acc}, #8, {acc}",
             f"rsb {acc}, {acc}, #{self.maximum % 256}",
         ]
+
+    @property
+    def spare(self) -> bool:
+        """Whether an output's addend is made in a register of its own."""
+        return self.by_sign or self.cleared > 0
+
+    def cleared_addend(self, t: str, c: str, acc: str) -> str:
+        """The instruction that makes it where bits are cleared."""
+        return f"bic {t}, {c}, {acc}, lsr #{32 - self.cleared}"
+
+    def addend(self, acc: str, c: str, negative: str) -> str:
+        """In C: what SMMLA adds, of the channel's addend and that of negative accumulators."""
+        if self.cleared:
+            return f"{c} & ~(int32_t)((uint32_t){acc} >> {32 - self.cleared})"
+        return f"{c} + ({acc} < 0 ? {negative} : 0)" if self.by_sign else c
 
     @property
     def low(self) -> int:
@@ -105,6 +125,7 @@ class Output:
         a greatest one of -1 its complement; one below is no constant of RSB's.
         """
         offset, cycles = 128 if unsigned else 0, _CYCLES.rounded + _CYCLES.by_sign * self.by_sign
+        cycles += _CYCLES.cleared if self.cleared else 0
         if self.base is not None:
             return cycles + _CYCLES.clamp
         if self.minimum is not None:

@@ -21,12 +21,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
+from memaopt.kernels.rounding.intervals import FAR, NEAR, Points, addends, high_word, middle, multiple_in, starts
 from memaopt.kernels.rounding.thresholds import Bools, StepFunction, thresholds
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
 
 #: The shift that is tried first. Layers with equal shifts share kernels, and 13 suits most (scales below 1/64).
 USUAL_SHIFT = 13
-_NEAR = (0, 1, -1, 2, -2, 3, -3, 4, -4)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,8 @@ class Proven:
 
     ``start`` is b, ``addend`` c; ``negative``, if not None, is added to c where a < 0. ``clamp_low`` and
     ``clamp_high``: the saturation to 8 bits does not make the clamp by itself. ``constant`` marks channels whose
-    output no input changes: their m is 0, or (without c) their accumulator has to be ``start`` alone.
+    output no input changes: their m is 0, or (without c) their accumulator has to be ``start`` alone. ``cleared``: so
+    many of the last bits of c are 0 where a < 0 (cleared.py).
     """
 
     shift: int
@@ -47,6 +48,7 @@ class Proven:
     clamp_low: bool
     clamp_high: bool
     thresholds: int
+    cleared: int = 0
 
     def of_all(self, channels: int) -> "Proven":
         """The sequence of one channel for so many, whose ranges lie in its own."""
@@ -62,28 +64,9 @@ class Proven:
     def describe(self) -> str:
         """For the layer's head comment."""
         extra = [] if self.negative is None else ["constants by sign"]
+        extra += ["bits of constants by sign"] if self.cleared else []
         extra += ["explicit clamp"] if self.clamp_low or self.clamp_high else []
         return f"proven at {self.thresholds} thresholds{', ' + ', '.join(extra) if extra else ''}"
-
-
-class _Points(NamedTuple):
-    """Where a sequence must have reached ``least`` (at ``a``), and where it must still be below it (``b``)."""
-
-    least: Int64Array
-    a: Int64Array
-    needs_a: Bools
-    b: Int64Array
-    needs_b: Bools
-
-    def of(self, channels: Bools | Int64Array) -> "_Points":
-        return _Points(
-            self.least[channels], self.a[channels], self.needs_a[channels], self.b[channels], self.needs_b[channels]
-        )
-
-    def side(self, negative: bool) -> "_Points":
-        """Only what concerns negative accumulators, or only the others."""
-        on_a, on_b = (self.a < 0, self.b < 0) if negative else (self.a >= 0, self.b >= 0)
-        return self._replace(needs_a=self.needs_a & on_a, needs_b=self.needs_b & on_b)
 
 
 class _Constants(NamedTuple):
@@ -95,56 +78,17 @@ class _Constants(NamedTuple):
     c_negative: Int64Array
 
 
-_FAR = np.int64(1) << 60
-
-
-def _interval(floors: Int64Array, ceilings: Int64Array, points: _Points) -> tuple[Int64Array, Int64Array]:
-    """What lies between the floors and the ceilings that are needed."""
-    least = np.where(points.needs_a, floors, -_FAR).max(axis=1, initial=-_FAR)
-    most = np.where(points.needs_b, ceilings, _FAR).min(axis=1, initial=_FAR)
-    return least, most
-
-
-def _middle(least: Int64Array, most: Int64Array) -> Int64Array:
-    """A value of each interval, near its middle if both ends are finite."""
-    one_sided = np.where(least > -_FAR, least, np.where(most < _FAR, most, 0))
-    return np.where((least > -_FAR) & (most < _FAR), (least + most) >> 1, one_sided)
-
-
-def _multiple(least: Int64Array, most: Int64Array, step: int) -> tuple[Int64Array, Bools]:
-    """A multiple of ``step`` near the middle of each interval, and whether it lies in it."""
-    middle = _middle(least, most)
-    below = middle - middle % step
-    multiple = np.where(below < least, below + step, below)
-    return multiple, (least <= multiple) & (multiple <= most)
-
-
-def _addends(points: _Points, m: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
-    """The interval of c with b = 0."""
-    floors = (points.least << shift) - _high_word(points.a * scale, m[:, None])
-    ceilings = (points.least << shift) - 1 - _high_word(points.b * scale, m[:, None])
-    return _interval(floors, ceilings, points)
-
-
-def _starts(points: _Points, m: Int64Array, c: Int64Array, scale: int, shift: int) -> tuple[Int64Array, Int64Array]:
-    """The interval of b for given c: (scale a + b) m reaches ((least << shift) - c) << 32."""
-    target, divisor = (points.least << shift) - c[:, None], np.maximum(m, 2)[:, None]
-    quotient, remainder = np.divmod(-target, divisor)
-    edge = -((np.clip(quotient, -(1 << 29), 1 << 29) << 32) + (remainder << 32) // divisor)
-    return _interval(edge - scale * points.a, edge - 1 - scale * points.b, points)
-
-
-def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_Form", step: int) -> _Constants:
+def _constants(points: Points, m: Int64Array, scale: int, shift: int, form: "_Form", step: int) -> _Constants:
     """b (a multiple of ``step``) and c for given m, where there are any."""
     zero = np.zeros_like(m)
     if form is _Form.MULTIPLY:
-        low, high = _starts(points, m, zero, scale, shift)
-        b, fits = _multiple(low, high, step)
+        low, high = starts(points, m, zero, scale, shift)
+        b, fits = multiple_in(low, high, step)
         return _Constants(fits, b, zero, zero)
     sides = [points.side(False), points.side(True)] if form is _Form.BY_SIGN else [points]
-    intervals = [_addends(side, m, scale, shift) for side in sides]
-    c = [_middle(*interval) for interval in intervals]
-    free = [(low <= -_FAR) & (high >= _FAR) for low, high in intervals]
+    intervals = [addends(side, m, scale, shift) for side in sides]
+    c = [middle(*interval) for interval in intervals]
+    free = [(low <= -FAR) & (high >= FAR) for low, high in intervals]
     if len(sides) == 2:
         # A side that constrains nothing takes the other side's constant.
         c = [np.where(free[0], c[1], c[0]), np.where(free[1], c[0], c[1])]
@@ -152,11 +96,11 @@ def _constants(points: _Points, m: Int64Array, scale: int, shift: int, form: "_F
     if fits.all():
         return _Constants(fits, zero, c[0], c[-1])
     # c moves a step by 1/m of an accumulator at best. Where that is too coarse, b places it finely.
-    bounds = [_starts(side, m, value, scale, shift) for side, value in zip(sides, c, strict=True)]
+    bounds = [starts(side, m, value, scale, shift) for side, value in zip(sides, c, strict=True)]
     low, high = np.max([x[0] for x in bounds], axis=0), np.min([x[1] for x in bounds], axis=0)
     if len(sides) == 2:
         low, high = np.maximum(low, 0), np.minimum(high, scale - 1)  # so that b changes no sign
-    b, found = _multiple(low, high, step)
+    b, found = multiple_in(low, high, step)
     return _Constants(fits | found, np.where(fits, 0, b), c[0], c[-1])
 
 
@@ -164,11 +108,6 @@ class _Form(Enum):
     MULTIPLY = "multiply"
     ADD = "multiply and add"
     BY_SIGN = "multiply and add by sign"
-
-
-def _high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
-    product: Int64Array = x * multiplier
-    return product >> 32
 
 
 def prove_multiply_add(
@@ -202,13 +141,7 @@ def _prove(
 ) -> Proven | None:
     steps = thresholds(requantization, span)
     base = np.zeros(len(span.low), np.int64) if offset is None else np.array(offset, np.int64)
-    points = _Points(
-        steps.outputs[None, :] + base[:, None],
-        steps.at,
-        steps.at <= steps.high[:, None],
-        steps.at - 1,
-        steps.at > steps.low[:, None],
-    )
+    points = Points.at_steps(steps, base)
     constant: Bools = np.logical_not((points.needs_a & points.needs_b).any(axis=1))
     active = AccumulatorRange(np.where(constant, 0, span.low), np.where(constant, 0, span.high))
     if max(np.abs(end).max(initial=0) for end in active.ends) * scale > INT32_MAX:
@@ -216,7 +149,7 @@ def _prove(
     values = requantization.apply(span.low) + base
     real = np.where(constant, 0.0, np.broadcast_to(requantization.real_scales, base.shape))
     hardest: int | None = None
-    for shift in _shifts(real, scale):
+    for shift in shifts(real, scale):
         for form in forms:
             search = _Search(points, real, active, scale, shift, form, step)
             # The channel that ended a search mostly ends the next one too: it is looked at first.
@@ -233,7 +166,7 @@ def _prove(
             else:
                 m[constant], b[constant] = 0, 0
                 c[constant] = c_negative[constant] = ((2 * values[constant] + 1) << shift) >> 1
-            ends = [_high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active.ends]
+            ends = [high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active.ends]
             if min(e.min(initial=0) for e in ends) < INT32_MIN or max(e.max(initial=0) for e in ends) > INT32_MAX:
                 continue
             low, high = ((end >> shift) - base for end in ends)
@@ -251,15 +184,15 @@ def _prove(
     return None
 
 
-def _shifts(real: Float64Array, scale: int) -> Iterator[int]:
-    """Shifts whose multipliers fit 31 bits, the usual one first, then by precision."""
+def shifts(real: Float64Array, scale: int, usual: int = USUAL_SHIFT) -> Iterator[int]:
+    """Shifts whose multipliers fit 31 bits, the usual one first, then by precision. ``real``: the channels' factors."""
     greatest = float(real.max(initial=0.0))
     limit = 24
     while limit > 0 and greatest * 2.0 ** (32 + limit) / scale >= 2.0**31 - 8:
         limit -= 1
-    if limit >= USUAL_SHIFT:
-        yield USUAL_SHIFT
-    yield from (s for s in range(limit, 0, -1) if s != USUAL_SHIFT)
+    if limit >= usual:
+        yield usual
+    yield from (s for s in range(limit, 0, -1) if s != usual)
 
 
 class _Searched(NamedTuple):
@@ -276,7 +209,7 @@ class _Search(NamedTuple):
     """What constants are looked for: channels' points and scales, the accumulators of those that are not constant, and
     a shift and a form of the sequence."""
 
-    points: _Points
+    points: Points
     real: Float64Array
     span: AccumulatorRange
     scale: int
@@ -290,7 +223,7 @@ class _Search(NamedTuple):
         base[channels] = self._multipliers(channels)
         b, c, c_negative = (np.zeros_like(base) for _ in range(3))
         found = _Searched(base.copy(), b, c, c_negative, channels.copy())
-        for delta in _NEAR:
+        for delta in NEAR:
             open_ = found.open.copy()
             if not open_.any():
                 break
@@ -305,8 +238,8 @@ class _Search(NamedTuple):
     def has_some(self, channel: int) -> bool:
         """Whether anything would be found for a channel: each m of it is a row here."""
         one = np.array([channel])
-        m = np.maximum(self._multipliers(one) + np.array(_NEAR), 1)
-        return bool(self._fitting(np.repeat(one, len(_NEAR)), m).found.any())
+        m = np.maximum(self._multipliers(one) + np.array(NEAR), 1)
+        return bool(self._fitting(np.repeat(one, len(NEAR)), m).found.any())
 
     def _multipliers(self, channels: Any) -> Int64Array:
         """Where the m of each channel should be near."""
@@ -322,7 +255,7 @@ class _Search(NamedTuple):
         return k._replace(found=k.found & (m <= INT32_MAX) & (np.abs(held) <= INT32_MAX).all(axis=0))
 
 
-def _roomiest(points: _Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
+def _roomiest(points: Points, base: Int64Array, scale: int, shift: int) -> Int64Array:
     """The m next to ``base`` that leaves b the widest interval.
 
     With u = 1/m, every threshold bounds b by a line in u, so the interval's width is concave in u: a ternary search

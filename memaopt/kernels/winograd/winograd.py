@@ -23,7 +23,7 @@ from memaopt.kernels.code import Loop, Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.plan import Format, Plan, Promise
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.strips import copied_rows_lead
@@ -224,7 +224,7 @@ class Winograd:
 
 @lru_cache(maxsize=256)
 def _proven(layer: Conv) -> Proven | None:
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
+    return cleared.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 FAMILIES = (Winograd(),)
