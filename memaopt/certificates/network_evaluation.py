@@ -63,7 +63,8 @@ class NetworkEvaluation(Input, Overview):
     def headline(self) -> str:
         verdict = "infeasible" if not self.feasible else "optimal" if self.optimal else "not optimal"
         told = counted(len(self.given.layers), "kernel")
-        return f"{verdict}: {told} given for {self.name} on {self.machine.name} in setting {self.machine.setting.name}"
+        where = f"{self.machine.name} in setting {self.machine.setting.name}"
+        return f"{verdict}: {told} given for {self.name} on {where}{' with DMA' * (self.machine.dma is not None)}"
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         best, found = self.optimum, [("objective", self.machine.core.goal(self.objective))]

@@ -11,6 +11,7 @@ from memaopt.cli.completion import words
 from memaopt.cli.machine import (
     ArenaOption,
     ClockOption,
+    DmaOption,
     FlashOption,
     McuOption,
     SettingOption,
@@ -54,6 +55,7 @@ def evaluate_command(
     ] = None,
     mcu_name: McuOption = MCU,
     setting: SettingOption = "stock",
+    dma: DmaOption = False,
     clock: ClockOption = None,
     wait_states: WaitStatesOption = None,
     sram: SramOption = None,
@@ -101,12 +103,14 @@ def evaluate_command(
         for option, value in {"--dtype": dtype, "--weights": weights, "--proof": proof}.items():
             if value is not None:
                 raise InputError(f"evaluate: {option} has no effect on a network")
-        problem, machine = what[0], machine_of(mcu_name, setting, size)
+        problem, machine = what[0], machine_of(mcu_name, setting, size, dma=dma)
         sizes: dict[str, Any] = {name: size_of(text) for name, text in budgets.items()} | {"place": place}
     elif len(what) == 3:
         for name in ("flash", "arena"):
             if budgets[name] is not None:
                 raise InputError(f"evaluate: --{name} has no effect on a product")
+        if dma:
+            raise InputError("evaluate: --dma has no effect on a product: its blocks are copied by the core")
         if custom:
             raise InputError("evaluate: --custom has no effect on a product")
         problem = _product(what[:2], dtype, place, weights)

@@ -11,6 +11,7 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.gemm import certify
 from memaopt.certificates.network import NetworkCertificate
+from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
@@ -33,8 +34,8 @@ def _graph() -> Graph:
 
 
 def test_what_is_chosen_is_counted_and_certified() -> None:
-    """Catches a DMA that costs more than none, cycles or accesses other than counted, a program that does not wait, and
-    a certificate that holds with other figures of the DMA, or without one."""
+    """Catches a DMA that costs more than none, cycles or accesses other than counted, a program that does not wait, a
+    certificate that holds with other figures of the DMA, or without one, and a plan by DMA for a chip without."""
     model = Model.of(_graph())
     plain, plan = (compile_network(model, machine, place=OUTSIDE) for machine in (WITHOUT, WITH))
     assert any(layer.plan.dma for layer in plan.layers)
@@ -47,6 +48,10 @@ def test_what_is_chosen_is_counted_and_certified() -> None:
     assert "with DMA" in str(signed.facts())
     assert "with its DMA" in str(network_check.verify(signed, model).premises)
     data = json.loads(signed.to_json())
+    judged, elsewhere = (evaluate(model, machine, data, place=OUTSIDE) for machine in (WITH, WITHOUT))
+    assert judged.optimal
+    assert "with DMA" in judged.headline()
+    assert "by DMA computes it" in elsewhere.reason
     for change in ({**data["machine"]["dma"], "word_cycles": 50}, None):
         forged = copy.deepcopy(data)
         forged["machine"]["dma"] = change
