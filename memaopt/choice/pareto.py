@@ -22,24 +22,25 @@ from pydantic import BaseModel
 from memaopt.alignment import align
 from memaopt.choice import choice, invoke
 from memaopt.choice.best import weakest
-from memaopt.choice.choice import Choice
+from memaopt.choice.choice import Budgets, Choice
 from memaopt.choice.compile import bounded, compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.partition import Partitions
+from memaopt.choice.paths import Stretch
 from memaopt.choice.placement import FLASH, ON_CHIP, SRAM, NetworkPlacement, sites
 from memaopt.choice.problem import SUITED, Problem, prepare
 from memaopt.choice.solution import search, solve
 from memaopt.choice.spaces import problems
 from memaopt.choice.stages import ALIGNMENT, stack_bytes
 from memaopt.choice.traffic import network_traffic
-from memaopt.choice.ways import ways
+from memaopt.choice.ways import steps_of, ways
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import RowBound, bound
 from memaopt.models.waits import timing
-from memaopt.networks.chains import Chains
+from memaopt.networks.chains import Chains, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
@@ -49,6 +50,8 @@ BUDGETS = ("flash", "arena", "SRAM")
 _FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}
 _STEPS = {"flash": 1 / 12, "arena": 1 / 50, "SRAM": 1 / 12}
 _LEAST_STEP = 1 / 100
+#: Partitions that are searched to their ends where the cheapest does not pack as it is.
+_MOST_DECIDED = 6
 
 
 class Point(BaseModel, frozen=True):
@@ -202,14 +205,40 @@ def _smaller(limited: Problem, chained: _Chained | None) -> Point | None:
     partitions, place = chained
     prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena, place=place)
     known = None if whole.choice is None else whole.choice.price
+    least: int | None = None
     for found, problem in ways(partitions, limited.limits, prepared, known):
+        least = found.value if least is None else least
         if found.chains and (known is None or found.value < known):
             deep = search(problem, "cycles", known)
             if deep.choice is not None and deep.memory is not None:
-                point = _point(problem, bounded(deep.choice, found.value), deep.memory)
-                best = point.model_copy(update={"chains": found.chains})
+                chosen = bounded(deep.choice, least)
+                best = _point(problem, chosen, deep.memory).model_copy(update={"chains": found.chains})
+                if chosen.proof == "none":
+                    best = _closed(partitions, limited.limits, prepared, best, chosen.price)
         if best is not None:
             break
+    return best
+
+
+def _closed(
+    partitions: Partitions, limits: Budgets, prepared: Callable[[Graph], Problem], best: Point, price: int
+) -> Point:
+    """The best of all partitions, from a good one of this price on: each that may be below it is searched to its end,
+    which proves the last one that was found; unless there are too many."""
+    graph, decided = partitions.problem.graph, list[Stretch]()
+    while len(decided) < _MOST_DECIDED:
+        found = partitions.cheapest(limits, decided, price)
+        if found is None or found.value >= price:
+            return best.model_copy(update={"proof": "enumeration"})
+        problem = prepared(depth_first(graph, found.chains))
+        deep = search(problem, "cycles", price, solver=False)
+        if deep.proof != "enumeration":
+            break
+        if deep.choice is not None and deep.memory is not None:
+            price = deep.choice.price
+            best = _point(problem, dataclasses.replace(deep.choice, proof="none"), deep.memory)
+            best = best.model_copy(update={"chains": found.chains})
+        decided.append(steps_of(found.chains, len(graph.operators)))
     return best
 
 
