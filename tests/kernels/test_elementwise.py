@@ -363,6 +363,15 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
         assert plan.cycles <= limit
 
 
+def test_what_a_row_looks_up_again_is_cached() -> None:
+    """Catches an element for each row whose table seems to be read anywhere for each of the row's, a third too high."""
+    rescales = Rescale(1518500250, -21), Rescale(1 << 30, 0), Rescale(1 << 30, -1)
+    layer = Binary(BinaryKind.SQUARED_DIFFERENCE, (16, 32), (16, 1), 3, -5, -128, *rescales, 7)
+    (run,) = runs_of("squares", layer, [mcu("stm32l4r5", "stock")], running.COMPILER)
+    assert run.kernel == "squares 8"
+    assert abs(run.error) <= 0.03
+
+
 @pytest.mark.parametrize(
     ("layer", "tile", "limit"),
     [

@@ -19,7 +19,7 @@ from memaopt.problems.step_functions import Rescale
 
 _HALVES, _TILES = HalvesMatMul(), TiledMatMul()
 #: Of sizes whose cycles are predicted well, and of others.
-_EVEN, _ODD = ((16, 16, 16), (8, 32, 12)), ((7, 12, 5), (3, 5, 8), (1, 9, 1), (9, 49, 2))
+_EVEN, _ODD = ((16, 16, 16), (8, 32, 12), (8, 16, 1), (33, 32, 2)), ((7, 12, 5), (3, 5, 8), (1, 9, 1), (9, 49, 2))
 
 
 def _layers(sizes: tuple[tuple[int, int, int], ...]) -> Iterator[tuple[str, tuple[MatMul, Emitted]]]:

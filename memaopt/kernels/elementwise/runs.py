@@ -224,10 +224,12 @@ def pairs_plan(
     data: int,
     table: int = 0,
     table_item: int = 1,
+    table_by: int | None = None,
     told: str = "proven for all 65,536 pairs of inputs",
 ) -> Plan:
     """The plan of kernels over ``runs``: ``stack`` bytes, ``data`` bytes of constants, of them ``table`` read here and
-    there, ``table_item`` bytes an element. ``told``: how it is known that they round as they have to."""
+    there, ``table_item`` bytes an element, at each byte of the input ``table_by``, if it is at those of one. ``told``:
+    how it is known that they round as they have to."""
     nodes: list[Node] = [] if runs.once is None else [*runs.once.nodes]
     inner: tuple[Node, ...]
     sizes: dict[str, int] = {}
@@ -253,6 +255,9 @@ def pairs_plan(
     inner = tuple(nodes)
     if runs.shape:
         inner = (*(around.piece(_LOOP) for _ in runs.shape), Loop((*nodes, around.piece(_TURN)), runs.count))
+    # One element for each row is looked up many times in turn.
+    again = runs.spread is not None and runs.spread == table_by and runs.once is None
+    looked_up = inputs[table_by].loads if again and table_by is not None else layer.elements
     code = sum(sizes.values())
     marked = all(any(held.table for held in kernel_of(run).rendered.constants) for run in runs.runs)
     return Plan(
@@ -266,7 +271,7 @@ def pairs_plan(
         stack_bytes=stack,
         kernels=tuple(sizes),
         shared_bytes=code,
-        code=(*around.entry(), *inner, *([TableLoads(table, layer.elements, marked=marked)] if table else [])),
+        code=(*around.entry(), *inner, *([TableLoads(table, looked_up, marked=marked)] if table else [])),
         in_place=layer.first_shape == layer.output_shape,
         alignment=4,
         requantization=told,

@@ -53,11 +53,20 @@ class Squares:
             return ()
         arrays, kernel_of = _arrays(squares, ""), partial(_kernel, squares)
         data, table = data_bytes(arrays), data_bytes(arrays[1:])
-        return (
-            pairs_plan(
-                self.name, layer, runs, kernel_of, stack=104, data=data, table=table, table_item=2, told=squares.told
-            ),
+        by = 1 - squares.linear
+        plan = pairs_plan(
+            self.name,
+            layer,
+            runs,
+            kernel_of,
+            stack=104,
+            data=data,
+            table=table,
+            table_item=2,
+            table_by=by,
+            told=squares.told,
         )
+        return (plan,)
 
     def emit(self, layer: Binary, plan: Plan, name: str) -> Emitted:
         runs, squares = runs_of(layer), _squares(layer)
