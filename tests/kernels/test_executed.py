@@ -42,6 +42,7 @@ def test_kernels_of_one_form_have_one_tree() -> None:
     for image, clamp in (((5, 6, 8), (-128, 127)), ((5, 6, 10), (-128, 127)), ((5, 300, 8), (-100, 90))):
         layers += [h.depthwise(rng, image, clamp=clamp), h.conv(rng, image, 16, clamp=clamp)]
         layers.append(h.conv_depthwise(rng, image, 16, clamp=clamp))
+    layers.append(h.conv(rng, (5, 6, 12), 16))
     calls = [call for layer in layers for plan in plans(layer) for call in _calls(plan.code)]
     routines = {call.routine for call in calls if not isinstance(call.routine, Small)}
     kernels = [routine for routine in routines if form_of(routine) is not None]
