@@ -9,8 +9,9 @@ from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted
 from memaopt.kernels.plain import ARITHMETIC, plain
 from memaopt.kernels.plan import Plan, Promise
-from memaopt.kernels.pooling.channel_sums import SCALE, proven_of
+from memaopt.kernels.pooling.channel_sums import SCALE, proven_of, sums_of
 from memaopt.kernels.pooling.reductions import rescaled
+from memaopt.kernels.rounding.output import Output
 from memaopt.problems.layers import Pool
 from memaopt.problems.running import RunningMean
 
@@ -54,8 +55,8 @@ class GenericRunning:
 def _result(layer: RunningMean) -> str:
     """The C text of the output of ``total``."""
     whole = layer.whole
-    proven = proven_of(whole)
-    if proven is None:
+    sums, proven = sums_of(whole), proven_of(whole)
+    if sums is None or proven is None:
         if not isinstance(whole, Pool):
             return rescaled(whole, f"total - ({layer.count * whole.input_zero_point})")
         up = 128 if whole.ties_up else 0
@@ -64,10 +65,9 @@ def _result(layer: RunningMean) -> str:
     zero_point = 0 if isinstance(whole, Pool) else whole.input_zero_point
     start = int(proven.start[0]) - SCALE * layer.count * zero_point
     acc = f"total * {SCALE} + ({start})"
-    addend = f"{int(proven.addend[0])}"
-    if proven.negative is not None:
-        addend += f" + ({acc} < 0 ? {int(proven.negative[0])} : 0)"
     q = whole if isinstance(whole, Pool) else whole.requantization
+    negative = "" if proven.negative is None else f"{int(proven.negative[0])}"
+    addend = Output.of(proven, sums.function).addend(f"({acc})", f"{int(proven.addend[0])}", negative)
     value = f"smmla({acc}, {int(proven.multiplier[0])}, {addend}) >> {proven.shift}"
     return f"clamp({value}, {q.minimum}, {q.maximum})"
 
