@@ -69,7 +69,7 @@ def _all_false_claims(certificate: NetworkCertificate, model: Model, chosen_toge
                 problem.in_memory(chosen),
                 in_place=in_place_of(plan.graph, chosen, problem.lowered),
                 leads=leads_of(plan.graph, chosen, problem.lowered),
-                external=problem.inside,
+                external=problem.stays(chosen),
             )
             if certificate.outer.order != certificate.memory.order:
                 yield "outer.order is not that of the arena inside"

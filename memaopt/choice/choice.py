@@ -26,7 +26,7 @@ from memaopt.problems.words import Objective
 
 Proof = Literal["enumeration", "solver", "none"]
 #: What a byte from outside the chip counts under ``bytes``, beside one on it.
-OUTSIDE_WEIGHT = 256
+OUTSIDE_WEIGHT = 1 << 14
 _NOTHING = Access()
 
 

@@ -113,10 +113,11 @@ class Problem:
         """The tensors outside as the memory plan sees them: what another layer computes within itself lies nowhere."""
         return self.away - {self.graph.operators[i].output for i in fusion.deferred(chosen)}
 
-    @property
-    def inside(self) -> frozenset[int]:
-        """The tensors (alias roots) in SRAM."""
-        return frozenset(liveness.roots_of(self.graph).values()) - self.away
+    def stays(self, chosen: Mapping[int, Plan]) -> frozenset[int]:
+        """The tensors (alias roots) in SRAM, likewise: what lies nowhere is an alias of what it is computed from, so
+        that its reader reads that, wherever it is."""
+        nowhere = {self.graph.operators[i].output for i in fusion.deferred(chosen)}
+        return frozenset(liveness.roots_of(self.graph).values()) - self.away - nowhere
 
     def outer_plan(self, picks: Sequence[int], order: Sequence[int]) -> MemoryPlan | None:
         """Where the tensors outside lie, in an order of execution; None if there are none."""
@@ -129,7 +130,7 @@ class Problem:
             order=order,
             in_place=in_place_of(self.graph, chosen, self.lowered),
             leads=leads_of(self.graph, chosen, self.lowered),
-            external=self.inside,
+            external=self.stays(chosen),
             reorder=False,
         )
 

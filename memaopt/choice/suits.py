@@ -2,17 +2,18 @@
 
 A shortest path along the order of execution over the tensors inside that are still to be read. A step is an operator,
 computed by any of its plans that fit beside them, at the least that it costs with its inputs and its output where they
-are. So no choice of kernels, with whatever tensors outside, costs less in this order: what a choice has to agree on
-besides (formats, flash, addresses, waiting that is not known yet) makes it dearer if anything.
+are, in the formats that they have. So no choice of kernels, with whatever tensors outside, costs less in this order:
+what a choice has to agree on besides (flash, addresses, waiting that is not known yet) makes it dearer if anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from memaopt.choice.choice import fits
 from memaopt.choice.fusion import DEFERRED
+from memaopt.choice.paths import Formats
 from memaopt.choice.stages import Stages
 from memaopt.errors import UnfinishedError
 from memaopt.kernels.registry import Format
@@ -29,10 +30,12 @@ class Suited(NamedTuple):
 
 
 class _State(NamedTuple):
-    """The tensors inside that are still to be read, and the operator that is left to the one after it."""
+    """The tensors inside that are still to be read, the operator that is left to the one after it, and the formats of
+    what is still to be read, where they are not plain int8."""
 
     inside: frozenset[int]
     left: int | None = None
+    formats: Formats = frozenset()
 
 
 #: What was paid, and the tensors outside.
@@ -40,11 +43,11 @@ _Path = tuple[int, tuple[int, ...]]
 
 
 class _Least(NamedTuple):
-    """What an operator costs at least by itself, and together with the one before it; None where nothing fits. Whether
-    it may be left to the one after it."""
+    """What an operator costs at least by itself, by the formats that it reads and writes, and together with the one
+    before it, by that which it writes, as far as something fits. Whether it may be left to the one after it."""
 
-    alone: int | None
-    fused: int | None
+    alone: Mapping[tuple[Format, Format], int]
+    fused: Mapping[Format, int]
     deferred: bool
 
 
@@ -59,25 +62,35 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
     roots = frozenset(everything.sizes) | ends
     start = frozenset(everything.roots[t] for t in graph.inputs if t in everything.roots)
     fixed = start | everything.kept
+    plain = frozenset(stages.roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     paths: dict[_State, _Path] = {_State(start): (0, ())}
     done = 0
     for i in stages.order:
-        made = everything.writes(i)
+        made, known = everything.writes(i), dict[frozenset[int], _Least]()
+        output = stages.roots.get(graph.operators[i].output, graph.operators[i].output)
         found: dict[_State, _Path] = {}
         for state, (paid, gone) in paths.items():
             for during, out in _places(state.inside, made, fixed):
-                least = _Least(0, None, False)
-                if i in stages.lowered:
-                    least = _least(stages, objective, i, done, roots - during)
-                price = least.alone if state.left is None else least.fused
                 more = gone if out is None else tuple(sorted((*gone, out)))
-                if i not in stages.lowered and state.left is not None:
-                    _keep(found, _State(during, state.left), (paid, more))
-                elif price is not None and state.left in (None, stages.pairs.get(i)):
-                    _keep(found, _State(during), (paid + price, more))
-                if least.deferred and out is None and state.left is None:
+                if i not in stages.lowered:
+                    _keep(found, state._replace(inside=during), (paid, more))
+                    continue
+                if during not in known:
+                    known[during] = _least(stages, objective, i, done, roots - during)
+                least, lies = known[during], dict(state.formats)
+                read = {lies.get(stages.roots.get(t, t), Format.S8) for t in stages.lowered[i].inputs}
+                ways = {written: price for (asked, written), price in least.alone.items() if read == {asked}}
+                if state.left is not None:
+                    ways = dict(least.fused) if state.left == stages.pairs.get(i) else {}
+                for written, price in ways.items():
+                    if written is Format.S8:
+                        _keep(found, _State(during, None, state.formats), (paid + price, more))
+                    elif output not in plain:
+                        after = state.formats | {(output, written)}
+                        _keep(found, _State(during, None, after), (paid + price, more))
+                if least.deferred and out is None and state.left is None and read == {Format.S8}:
                     # What it would have written lies nowhere.
-                    _keep(found, _State(state.inside, i), (paid, gone))
+                    _keep(found, _State(state.inside, i, state.formats), (paid, gone))
         done |= 1 << i
         paths = {}
         for state, path in found.items():
@@ -87,7 +100,8 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
                 else set()
             )
             kept = (r for r in state.inside if r in everything.kept or r in held or everything.readers[r] & ~done)
-            _keep(paths, _State(frozenset(kept), state.left), path)
+            formats = ((r, f) for r, f in state.formats if r in held or everything.readers[r] & ~done)
+            _keep(paths, _State(frozenset(kept), state.left, frozenset(formats)), path)
         if len(paths) > _MOST_STATES:
             raise UnfinishedError(f"{graph.name}: too many tensors are alive at once to place them outside the chip")
     if not paths:
@@ -113,10 +127,15 @@ def _keep(paths: dict[_State, _Path], state: _State, path: _Path) -> None:
 def _least(stages: Stages, objective: Objective, i: int, done: int, away: frozenset[int]) -> _Least:
     """What the operator at position ``i`` costs with these tensors outside."""
     candidates = stages.of(i, done, away, stages.inside(away)).candidates
-    prices: dict[bool, int] = {}
+    alone: dict[tuple[Format, Format], int] = {}
+    fused: dict[Format, int] = {}
     for candidate in candidates:
-        if candidate.plan is not DEFERRED and fits(candidate, stages.limits):
-            fused, price = candidate.plan.input_format is Format.FUSED, candidate.floor(objective)
-            prices[fused] = min(prices.get(fused, price), price)
-    deferred = any(candidate.plan is DEFERRED for candidate in candidates)
-    return _Least(prices.get(False), prices.get(True), deferred)
+        plan = candidate.plan
+        if plan is not DEFERRED and fits(candidate, stages.limits):
+            price, written = candidate.floor(objective), plan.output_format
+            if plan.input_format is Format.FUSED:
+                fused[written] = min(fused.get(written, price), price)
+            else:
+                formats = plan.input_format, written
+                alone[formats] = min(alone.get(formats, price), price)
+    return _Least(alone, fused, any(candidate.plan is DEFERRED for candidate in candidates))
