@@ -148,7 +148,7 @@ def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     try:
         plan = compiled(among=among, chains={given.multiple: given.chains})
     except InputError:
-        if there or given.room == "any":
+        if there or given.room == "any" or given.chains:  # of chains no tensors are tried outside
             raise
         raise InfeasibleError(f"room: no tensors are tried outside for {given.room}") from None
     found = _Judged(plan, next(each for each in reversed(there) if each.away == plan.away))
