@@ -92,7 +92,8 @@ def _prove(
     for shift in requantize.shifts(real, scale, _USUAL_SHIFT):
         near = np.maximum(np.rint(real * (2.0 ** (32 + shift) / scale)).astype(np.int64), 1)
         apart = _addends_apart(points.of(active), near[active], scale, shift)
-        if apart.min() < 1 or apart.max() >= 1 << min(_MOST_BITS, shift):
+        # A channel whose thresholds are all on one side of 0 wants none.
+        if apart.min() < 0 or not 0 < apart.max() < 1 << min(_MOST_BITS, shift):
             continue
         bits = max(int(apart.max()).bit_length(), _USUAL_BITS if shift == _USUAL_SHIFT else 0)
         m, b, c, c_negative, missing = _constants(points, near, ~constant, scale, shift, bits)
@@ -174,7 +175,8 @@ def _try(
     least, most = -scale * first, -scale * last - 1
     wanted, wanted_negative = _offsets(points, m, scale, shift)
     apart = np.rint((wanted - wanted_negative) * (m / 2.0**32)).astype(np.int64)
-    centre = np.clip((least + most) >> 1, -_BEYOND, _BEYOND)
+    both = (first < _BEYOND) & (last > -_BEYOND)
+    centre = np.where(both, (least + most) >> 1, np.clip(0, least, most))
     c_negative = (np.rint((wanted_negative - centre) * (m / 2.0 ** (32 + bits))).astype(np.int64) + multiple) << bits
     c = c_negative + apart
     bounds = [starts(side, m, value, scale, shift) for side, value in ((above, c), (negative, c_negative))]
