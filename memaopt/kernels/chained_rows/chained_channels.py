@@ -12,8 +12,9 @@ from functools import lru_cache
 import numpy as np
 
 from memaopt.fixedpoint import Int64Array, wrap_int32
-from memaopt.kernels import strips
-from memaopt.kernels.chained_rows import blocks, chains
+from memaopt.kernels import blocks, strips
+from memaopt.kernels.chained_rows import chains
+from memaopt.kernels.chained_rows.blocks import Made, by_dma, in_blocks
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions, padded
 from memaopt.kernels.chained_rows.patches import runs_of
@@ -162,13 +163,13 @@ class ChainedChannels:
         block, then the next. Each word of constants crosses once and scratch has those of a block, while patches are
         gathered again for each. None where a strip is a part of a row: that is for memory that is short.
         """
-        yield from self._in_blocks(layer, plan, blocks.sizes, blocks.in_blocks)
+        yield from self._in_blocks(layer, plan, blocks.sizes, in_blocks)
 
     def by_dma(self, layer: Conv, plan: Plan) -> Iterator[Plan]:
         """The same in two places in turn: a DMA copies a block while the core computes with the one before."""
-        yield from self._in_blocks(layer, plan, blocks.sizes_by_dma, blocks.by_dma)
+        yield from self._in_blocks(layer, plan, blocks.sizes_by_dma, by_dma)
 
-    def _in_blocks(self, layer: Conv, plan: Plan, sizes: blocks.Offered, made: blocks.Made) -> Iterator[Plan]:
+    def _in_blocks(self, layer: Conv, plan: Plan, sizes: blocks.Offered, made: Made) -> Iterator[Plan]:
         """What is ``made`` of a plan with each of the ``sizes``."""
         whole = layer.groups == 1 and "parts" not in dict(plan.options)
         chosen = self._kernel(layer, plan.option("strip"), PatchForm(plan.option("form"))) if whole else None
