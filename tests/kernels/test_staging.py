@@ -24,7 +24,7 @@ def _layers() -> dict[str, Layer]:
     return {
         "pointwise": h.conv(rng, (5, 5, 8), 14),
         "strips": h.conv(rng, (7, 6, 5), 12, (3, 3), zero_point=3, output_zero_point=5),
-        "winograd": h.conv(rng, (8, 9, 4), 8, (3, 3)),
+        "winograd": h.conv(rng, (5, 9, 4), 16, (3, 3)),
         "walk": h.depthwise(rng, (12, 12, 8), zero_point=-3),
         "walk_valid": h.depthwise(rng, (6, 5, 4), padding="valid"),
         "walk_even": h.depthwise(rng, (6, 6, 4), stride=(2, 2)),
@@ -88,6 +88,8 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     assert families >= {"raw pairs", "winograd", "depthwise walk", "depthwise taps", "raw rows", "fused planes"}
     narrow = {e.plan.family for _, e in emitted.values() if e.plan.packed}
     assert narrow == {"chained channels", "chained sums", "fused planes", "depthwise walk"}
+    blocks = {e.plan.family for _, e in emitted.values() if e.plan.block}
+    assert blocks == {"chained channels", "winograd"}
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
         if e.plan.streams is None:
@@ -106,7 +108,7 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
             assert f"{way}({place}, " in e.source
     tapped = {packing for _, e in emitted.values() for packing in e.plan.packings if isinstance(packing, TapPacking)}
     assert {(packing.odd, packing.sets) for packing in tapped} == {(0, 1), (1, 1), (0, 2), (1, 2)}
-    assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8, 10}
+    assert {e.plan.block for _, e in emitted.values()} == {0, 4, 8, 10, 12}
     assert {len(e.plan.dma) for _, e in emitted.values()} == {0, 2, 3}
 
 
