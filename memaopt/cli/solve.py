@@ -1,7 +1,8 @@
 """``memaopt solve``: the best schedule of a gemm, or the best kernels of a network."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -43,6 +44,9 @@ from memaopt.errors import InputError
 from memaopt.problems import suites
 from memaopt.problems.dtypes import DTYPES
 from memaopt.problems.words import BUFFERINGS, MCU, OBJECTIVES, PROOFS, TAKEN
+
+if TYPE_CHECKING:
+    from memaopt.machines.mcu import Mcu
 
 
 def solve_command(
@@ -233,7 +237,7 @@ def solve_command(
             ("--buffering", buffering, "its layers copy nothing block by block"),
             ("--within", within if arena else None, "--arena bounds its arena already"),
             ("--proof", proof, "its choice says itself how it was proven"),
-            *(("--size", text, "it uses flash and sram alone") for text in size if not is_of(text, "flash", "sram")),
+            *_unused(size, place, machine),
         )
     budgets = {"sram": size_of(sram), "flash": size_of(flash), "arena": size_of(arena)}
     if several:
@@ -326,6 +330,19 @@ def solve_command(
         asked=gemm_cli.Asked(machine_of(mcu_name, setting, limits[: bool(sram)]), sized, buffering, ram_for_code),
         page=report,
     )
+
+
+def _unused(sizes: list[str], place: str | None, machine: "Mcu") -> Iterator[tuple[str, str, str]]:
+    """The sizes that were given of memories which a network does not use, and why each is refused."""
+    if all(is_of(text, "flash", "sram") for text in sizes):
+        return
+    from memaopt.choice.placement import NetworkPlacement, sites
+
+    where = sites(NetworkPlacement.asked(place), machine)
+    used = ["flash", "sram", *dict.fromkeys(each.name for each in (where.outside, where.tensors) if each is not None)]
+    for text in sizes:
+        if not is_of(text, *used):
+            yield "--size", text, f"it uses {', '.join(used[:-1])} and {used[-1]} alone"
 
 
 def _is_model(named: str) -> bool:

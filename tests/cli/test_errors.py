@@ -74,7 +74,9 @@ from memaopt.problems import suites
         ("model.tflite --dtype s8", "--dtype has no effect on a network"),
         ("model.tflite --place all=qspi", "--place all=qspi: give MEMORY once for each of weights, parameters"),
         ("model.tflite --buffering double", "--buffering has no effect on a network"),
-        ("model.tflite --size qspi=4MiB", "--size has no effect on a network"),
+        ("model.tflite --size qspi=4MiB", "--size has no effect on a network: it uses flash and sram alone"),
+        ("m.tflite --mcu stm32f469 --place input=fmc --size qspi=4MiB", "it uses flash, sram and fmc alone"),
+        ("m.tflite --place weights=qspi --size qspi=4MiB", "m.tflite: cannot be read"),
         # Operands that fit nowhere, or not where they were put.
         ("gemm 5000x5000x5000", "A, B, C: 150,000,000 bytes do not fit qspi of stm32l4r5, which has 8,388,608"),
         ("gemm 4000x4000x1", "no memory that A could live in is larger than qspi with 8,388,608"),
