@@ -18,8 +18,8 @@ RUBBISH = b"\xa5"  # what memory holds that nothing has written
 
 
 class Bases(NamedTuple):
-    """The addresses of the arena, of the state, of an image that comes by rows, and of the arena outside the chip (0 if
-    there is none)."""
+    """The addresses of the arena, of the state, of an image that comes by rows, and of the arena outside the chip; 0
+    for what there is none of, or nothing in."""
 
     arena: int
     state: int
@@ -36,8 +36,8 @@ class Bases(NamedTuple):
 
 def bases_of(plan: NetworkPlan, board: Board) -> Bases:
     there, name = board.symbols, plan.name
-    image, outer = there.get(f"{name}_image", 0), there.get(f"{plan.library}_outer_arena", 0)
-    return Bases(there[f"{plan.library}_static_arena"], there.get(kept_symbol(plan), 0), image, outer)
+    symbols = f"{plan.library}_static_arena", kept_symbol(plan), f"{name}_image", f"{plan.library}_outer_arena"
+    return Bases(*(there.get(symbol, 0) for symbol in symbols))
 
 
 def caller_source(plan: NetworkPlan, folder: Path) -> list[Path]:

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 from board_helpers import compilers
+from emit_helpers import host_compilers
+from network_helpers import WARNINGS
 
+from memaopt import interrupts
 from memaopt.board import Board, build
 from memaopt.choice.compile import compile_network
 from memaopt.choice.network_plan import NetworkPlan
@@ -214,6 +217,20 @@ def test_an_image_larger_than_the_sram() -> None:
     moved = network_traffic(deep).memories["fmc"]
     assert moved.least == graph.tensors[0].nbytes + graph.output_of(graph.operators[-1]).nbytes
     assert moved.bytes < 1.01 * moved.least
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_nothing_is_left_inside(pooled: bool, tmp_path: Path) -> None:
+    """Catches an arena of nothing that is no array of C, or looked for in the program; and loops over no layers."""
+    made = Builder("ends", (1, 4, 4, 4), 3)
+    graph = made.finish(made.max_pool(0, Size2D(2, 2)) if pooled else made.flatten(0))
+    plan = compile_network(graph, mcu("stm32f469"), place=NetworkPlacement.asked("input=fmc,output=fmc"))
+    assert (plan.arena_bytes, len(plan.layers)) == (0, int(pooled))
+    write_files(emit.files(plan), tmp_path)
+    command = [*host_compilers()[0], "-std=c11", *WARNINGS, "-fsyntax-only", str(tmp_path / library.source("ends"))]
+    status, _, errors = interrupts.run(command, tmp_path)
+    assert status == 0, errors
+    assert pooled or network_trial.run(plan, layout="stm32cube").passed
 
 
 def test_ends_outside_are_taken_at_their_places(tmp_path: Path) -> None:
