@@ -26,6 +26,7 @@ from memaopt.choice.placement import sites
 from memaopt.choice.solution import cheaper, lower_bound
 from memaopt.errors import FalseClaimError
 from memaopt.inputs import Strict
+from memaopt.machines.memory import Memory
 
 
 class BundleTotals(Strict):
@@ -203,7 +204,7 @@ def _false_claims(certificate: BundleCertificate, verified: list[Verified]) -> I
     yield from envelope.differences(said, derived, "totals")
     for kernel in plan.split:
         yield f"the kernel {kernel} is in flash and in RAM"
-    if len({(each.placement.weights, each.placement.activations) for each in certificate.networks}) > 1:
+    if len({_may_live(each) for each in certificate.networks}) > 1:
         yield "networks: buffers of one may live where those of another may not"
     for what, taken, most, _ in plan.excesses():
         yield f"they take {taken:,} bytes of {what}, more than the {most:,} given"
@@ -211,6 +212,12 @@ def _false_claims(certificate: BundleCertificate, verified: list[Verified]) -> I
         yield "arena, stack, and what is copied into RAM have no layout there together"
     if plan.together is not None:
         yield from _false_choice(certificate, plan, plan.together)
+
+
+def _may_live(network: NetworkCertificate) -> tuple[str, str, Memory | None]:
+    """Where a network's buffers may be, which is the same for all: of ends outside, each has as many as it needs."""
+    where = network.placement
+    return where.weights, where.activations, sites(where, network.machine).tensors
 
 
 def _false_choice(certificate: BundleCertificate, plan: BundlePlan, said: Together) -> Iterator[str]:

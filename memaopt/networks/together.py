@@ -57,7 +57,7 @@ def _join_of(graph: Graph, state: State) -> ops.Concatenation | None:
     behind = join.inputs[0] == state.read != join.inputs[1] and len(shape) == 4 and shape[0] == 1
     if not behind or join.output in graph.outputs or join.output in graph.outside or joins_for_depthwise(graph, join):
         return None
-    if not isinstance(writer, ops.StridedSlice) or writer.input != join.output:
+    if not isinstance(writer, ops.StridedSlice) or writer.input != join.output or state.written in graph.consumers:
         return None
     rows = writer.slices[1]
     last = is_box_of_rows(writer, shape) and (rows.start, rows.length) == (shape[1] - kept[1], kept[1])

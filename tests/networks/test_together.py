@@ -30,6 +30,15 @@ def _graph(new: int = 2, start: int = 2, *, apart: bool = False, copies: int = 1
     return Graph("kept", tuple(tensors), tuple(operators), (0, 1), (4, 3), (state,))
 
 
+def _read_again() -> Graph:
+    """The same, where an operator reads what is kept next."""
+    graph = _graph()
+    whole = tuple(Slice(0, 1, size) for size in graph.tensors[3].shape)
+    again = StridedSlice(inputs=(3,), outputs=(5,), slices=whole)
+    tensors = (*graph.tensors, replace(graph.tensors[3], name="again"))
+    return replace(graph, tensors=tensors, operators=(*graph.operators, again), outputs=(4, 5, 3))
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 @pytest.mark.parametrize("new", [1, 2, 4])
 def test_rows_are_joined_in_the_state(new: int, copies: int) -> None:
@@ -52,6 +61,7 @@ def test_rows_are_joined_in_the_state(new: int, copies: int) -> None:
         pytest.param(_graph(apart=True), id="new rows come first"),
         pytest.param(replace(_graph(), outputs=(4, 3, 2)), id="somebody else gets the joined rows"),
         pytest.param(replace(_graph(), operators=_graph().operators[:2], outputs=(3,)), id="nobody reads them"),
+        pytest.param(_read_again(), id="what is kept is read besides"),
     ],
 )
 def test_other_rows_are_not(graph: Graph) -> None:

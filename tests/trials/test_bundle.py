@@ -15,6 +15,7 @@ import memaopt
 from memaopt.certificates.bundle import BundleCertificate, certify, verify
 from memaopt.choice.bundle import BundlePlan, compile_bundle, together
 from memaopt.choice.compile import compile_network
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.emit import folder
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError, WrongLibraryError
 from memaopt.interrupts import run as command
@@ -204,6 +205,12 @@ def test_outside_the_chip(models: list[Path], cli: Cli, tmp_path: Path) -> None:
     assert max(of_each) < len(image) < sum(of_each), "the backbone's weights are there once"
     assert totals["outer_bytes"] == max(each.outer_bytes for each in apart) > 0
     assert "every claim holds" in cli("verify", out / "certificate.json").out
+    chip = mcu("stm32f469")
+    plans = [
+        compile_network(models[i], chip, place=NetworkPlacement.asked(("", "input=fmc")[i] or None)) for i in (0, 1)
+    ]
+    with pytest.raises(FalseClaimError, match="buffers of one may live where those of another may not"):
+        verify(certify(together(plans, chip.sram.size, chip.memory("flash").size)))
     (out / "extras" / "large_lesser_external.bin").write_bytes(image[:-1] + b"x")
     assert "has other bytes than its library" in cli.refused("run", out)
 
