@@ -17,7 +17,7 @@ from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import prepare
 from memaopt.choice.spaces import simplifications
 from memaopt.choice.stages import ALIGNMENT
-from memaopt.errors import InfeasibleError
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
@@ -36,9 +36,11 @@ def compile_smallest(
     by_rows: bool = False,
 ) -> NetworkPlan:
     """Compile a network for the least arena, to a hundredth of its bytes, and the fewest cycles in that; the arena is
-    one of its ``budgets``. ``by_rows``: its input comes by rows. Raises what
-    :func:`~memaopt.choice.compile.compile_network` does.
+    one of its ``budgets``. ``by_rows``: its input comes by rows. Raises InputError for a machine with its DMA, which
+    brings in what lies outside the chip, and what :func:`~memaopt.choice.compile.compile_network` does.
     """
+    if mcu.dma is not None:
+        raise InputError("--objective ram finds the least arena of a network on the chip: no --dma")
     given = Model.read(network) if isinstance(network, str | Path) else network
     graph = given.graph if isinstance(given, Model) else given
     graph = rows.by_rows(graph) if by_rows else graph

@@ -13,6 +13,7 @@ from memaopt.certificates.gemm import certify
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice.compile import compile_network
+from memaopt.choice.least import compile_smallest
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
 from memaopt.emit import network as emit
@@ -80,6 +81,8 @@ def test_a_dma_without_effect_is_refused() -> None:
     """Catches figures that say that they are with DMA, where none can be."""
     with pytest.raises(InputError, match=r"place them there \(weights=qspi\)"):
         compile_network(_graph(), WITH)
+    with pytest.raises(InputError, match="no --dma"):  # nor is it told to place what may not be placed
+        compile_smallest(_graph(), WITH)
     with pytest.raises(InputError, match="blocks of a gemm the core copies"):
         certify(Gemm(m=16, k=27, n=64), WITH)
     with pytest.raises(InputError, match="describes no DMA"):
