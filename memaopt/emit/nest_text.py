@@ -158,8 +158,9 @@ def _fetch(nest: Nest, operand: Operand) -> str:
     out.add(_copy(nest, operand, f"{x}_tile[move & 1U]", source, nest.problem.width, True))
     body, code = "\n".join(out.lines), "CODE " if nest.schedule.code == "ram" else ""
     return (
-        f"/* Fetches tile number `move` of {operand} into the buffer that the nest will read it from; a DMA engine can "
-        f"take this over. */\n{code}static void fetch_{x}(const {_ctype(nest)} *{x}, uint32_t move)\n{{\n{body}\n}}"
+        f"/* Fetches tile number `move` of {operand} into the buffer that the nest reads it from. The core copies,\n"
+        " * or a DMA engine, if the nest waits for it before it reads the tile. */\n"
+        f"{code}static void fetch_{x}(const {_ctype(nest)} *{x}, uint32_t move)\n{{\n{body}\n}}"
     )
 
 
