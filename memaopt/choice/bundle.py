@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from memaopt.alignment import align
 from memaopt.choice import choice, joint, layout
@@ -35,6 +35,10 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
+
+_Home = Literal["flash", "RAM", "outside"]
+#: Type, length, bytes, alignment and place of an array.
+_Content = tuple[str, int, bytes, int, _Home]
 
 
 class Excess(NamedTuple):
@@ -112,7 +116,9 @@ class BundlePlan:
     @property
     def _shared_in_flash(self) -> int:
         """What is shared and not outside the chip: what is copied into RAM has its image in flash."""
-        return sum(a.nbytes for layer in self.layers for a in layer.emitted.constants if a.of and _home(layer, a) != 2)
+        return sum(
+            a.nbytes for layer in self.layers for a in layer.emitted.constants if a.of and _home(layer, a) != "outside"
+        )
 
     @cached_property
     def copied(self) -> tuple[str, ...]:
@@ -145,7 +151,7 @@ class BundlePlan:
     def image(self) -> ConstantsImage:
         """The constants that live there, one after the other, what is shared once."""
         arrays = [(layer, array) for layer in self.layers for array in layer.emitted.constants]
-        return ConstantsImage(array for layer, array in arrays if _home(layer, array) == 2 and not array.of)
+        return ConstantsImage(array for layer, array in arrays if _home(layer, array) == "outside" and not array.of)
 
     @property
     def outer_bytes(self) -> int:
@@ -274,7 +280,7 @@ def together(plans: Sequence[NetworkPlan], sram: int, flash: int, chosen: Togeth
     _demand_several(plans)
     name = identifier_of("_".join(plan.name for plan in plans))
     initialised = any(plan.has_init for plan in plans)
-    known: dict[tuple[str, int, bytes, int, int], str] = {}
+    known: dict[_Content, str] = {}
     at_home = []
     for plan in plans:
         own = [(_content(array, layer), array) for layer in plan.layers for array in layer.emitted.constants]
@@ -289,15 +295,15 @@ def together(plans: Sequence[NetworkPlan], sram: int, flash: int, chosen: Togeth
     return BundlePlan(name, tuple(at_home), sram, flash, chosen)
 
 
-def _content(array: Array, layer: LayerPlan) -> tuple[str, int, bytes, int, int]:
+def _content(array: Array, layer: LayerPlan) -> _Content:
     """What two arrays have in common that can be one."""
     return array.type, array.length, array.data, array.alignment, _home(layer, array)
 
 
-def _home(layer: LayerPlan, array: Array) -> int:
-    """Where a layer's array lies: 0 in flash, 1 in RAM, 2 outside the chip."""
+def _home(layer: LayerPlan, array: Array) -> _Home:
+    """Where a layer's array lies; of what is copied into RAM the flash has an image."""
     where = Where() if array.stays else layer.where
-    return 2 if where.outside else int(where.data)
+    return "outside" if where.outside else "RAM" if where.data else "flash"
 
 
 def _in_one_arena(count: int, arena: int | None, alone: Callable[[int, int | None], NetworkPlan]) -> list[NetworkPlan]:

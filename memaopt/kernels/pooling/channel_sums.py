@@ -8,6 +8,7 @@ multiple of four make the last four overlap those before.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -192,14 +193,7 @@ class ChannelSums:
         )
 
     def emit(self, layer: Pool | Mean, plan: Plan, name: str) -> Emitted:
-        sums, proven = sums_of(layer), proven_of(layer)
-        assert sums is not None
-        assert proven is not None
-        kernel = _kernel(sums, proven)
-        what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
-        title = f"{what} of {dimensions(layer.shape)} over {sums.count} positions"
-        template = "kernels/pooling/channel_sums_layer.c.j2"
-        return emitted(unary(name), plan, title, template, kernels=(kernel,), sums=sums, kernel=kernel.name)
+        return emitted_sums(layer, plan, name, _kernel)
 
 
 class WholeImageMean(ChannelSums):
@@ -232,6 +226,18 @@ def _kernel(sums: Sums, proven: Proven) -> Rendered:
             ("details", details),
         ),
     )
+
+
+def emitted_sums(layer: Pool | Mean, plan: Plan, name: str, kernel_of: Callable[[Sums, Proven], Rendered]) -> Emitted:
+    """The C of a layer whose sums a kernel has, called for each image."""
+    sums, proven = sums_of(layer), proven_of(layer)
+    assert sums is not None
+    assert proven is not None
+    kernel = kernel_of(sums, proven)
+    what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
+    title = f"{what} of {dimensions(layer.shape)} over {sums.count} positions"
+    template = "kernels/pooling/channel_sums_layer.c.j2"
+    return emitted(unary(name), plan, title, template, kernels=(kernel,), sums=sums, kernel=kernel.name)
 
 
 @lru_cache(maxsize=256)

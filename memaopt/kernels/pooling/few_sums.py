@@ -12,11 +12,10 @@ import numpy as np
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Loop, Rendered
-from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.executed import cycles_of, words_of
-from memaopt.kernels.family import dimensions
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.pooling.channel_sums import SCALE, Sums, proven_of, sums_of
+from memaopt.kernels.pooling.channel_sums import SCALE, Sums, emitted_sums, proven_of, sums_of
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import short_name
@@ -101,14 +100,7 @@ class FewSums:
         )
 
     def emit(self, layer: Pool | Mean, plan: Plan, name: str) -> Emitted:
-        sums, proven = sums_of(layer), proven_of(layer)
-        assert sums is not None
-        assert proven is not None
-        kernel = _kernel(sums, proven)
-        what = "AVERAGE_POOL_2D" if isinstance(layer, Pool) else "MEAN"
-        title = f"{what} of {dimensions(layer.shape)} over {sums.count} positions"
-        template = "kernels/pooling/channel_sums_layer.c.j2"
-        return emitted(unary(name), plan, title, template, kernels=(kernel,), sums=sums, kernel=kernel.name)
+        return emitted_sums(layer, plan, name, _kernel)
 
 
 class FewMeans(FewSums):
