@@ -40,8 +40,7 @@ def solve(
 ) -> None:
     """Compile, certify, check, write and run networks in one library; Exit 1 if a check fails, and then nothing is
     written. ``budgets``: bytes of ``sram``, ``flash`` and ``arena`` of all together; None is the default. ``stream``:
-    which slide, as in ``wake=rows``, hop and fill as they were asked for. ``place``: the memories of
-    their buffers.
+    which slide, as in ``wake=rows``, hop and fill as they were asked for. ``place``: the memories of their buffers.
     """
     from memaopt.certificates import bundle as certificates
     from memaopt.choice.bundle import compile_bundle, left_together

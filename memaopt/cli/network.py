@@ -234,8 +234,9 @@ def zoo_command(
 ) -> None:
     """Write fifteen networks with seeded weights as .tflite files.
 
-    MLPerf Tiny's four, a small MobileNetV2; for signals: a causal DS-CNN, a TCN, a 1-D CNN; larger: MobileNetV2,
-    MobileNetV1, a U-Net, a wide ResNet; two that outgrow most chips: MobileNetV1 0.5 and MobileNetV2 1.0 at 224x224.
+    MLPerf Tiny's four, a small MobileNetV2, a transformer for keywords; for signals: a causal DS-CNN, a TCN, a 1-D CNN;
+    larger: MobileNetV2, MobileNetV1, a U-Net, a wide ResNet; two that outgrow most chips: MobileNetV1 0.5 and
+    MobileNetV2 1.0 at 224x224.
 
     \b
     Examples:

@@ -203,7 +203,7 @@ def solve_command(
     Examples:
       memaopt solve gemm 64x576x64 --dtype q15 --mcu stm32l4r5 --run
       memaopt solve gemm 256x256x256 --place all=qspi --sram 32KiB --out build/
-      memaopt solve gemm 64x64x125 --dtype s8 --objective cycles --weights argument
+      memaopt solve gemm 64x64x125 --dtype s8 --weights argument
       memaopt solve --suite tinyml --dtype s8 --run --json
       memaopt solve --file problems.toml --objective cycles
       memaopt solve model.tflite --mcu stm32l4r5 --out build/ --run
@@ -211,7 +211,7 @@ def solve_command(
       memaopt solve model.tflite --mcu stm32l4r5 --clock 80
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
       memaopt solve model.tflite --mcu stm32l4s5 --place weights=qspi --dma --run
-      memaopt solve model.tflite --mcu stm32f469 --place weights=qspi,activations=fmc --sram 64KiB
+      memaopt solve big.tflite --mcu stm32f469 --place activations=fmc --sram 64KiB
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
