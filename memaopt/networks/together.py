@@ -55,7 +55,12 @@ def _join_of(graph: Graph, state: State) -> ops.Concatenation | None:
         return None
     shape, kept = graph.output_of(join).shape, graph.tensors[state.read].shape
     behind = join.inputs[0] == state.read != join.inputs[1] and len(shape) == 4 and shape[0] == 1
-    if not behind or join.output in graph.outputs or join.output in graph.outside or joins_for_depthwise(graph, join):
+    views = {join.output}
+    for op in graph.operators:
+        if op.alias and op.input in views:
+            views.add(op.output)
+    given = not views.isdisjoint(graph.outputs)  # of the state there would be no copy for the caller
+    if not behind or given or join.output in graph.outside or joins_for_depthwise(graph, join):
         return None
     if not isinstance(writer, ops.StridedSlice) or writer.input != join.output or state.written in graph.consumers:
         return None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from memaopt.networks.graph import DType, Graph, State, Tensor
-from memaopt.networks.operators import Concatenation, DepthwiseConv2D, Operator, Slice, StridedSlice
+from memaopt.networks.operators import Concatenation, DepthwiseConv2D, Operator, Reshape, Slice, StridedSlice
 from memaopt.networks.reference import runs
 from memaopt.networks.together import kept_together
 
@@ -39,6 +39,13 @@ def _read_again() -> Graph:
     return replace(graph, tensors=tensors, operators=(*graph.operators, again), outputs=(4, 5, 3))
 
 
+def _given_flat() -> Graph:
+    """The same, where the caller is given the joined rows, flat."""
+    graph = _graph()
+    tensors = (*graph.tensors[:4], replace(graph.tensors[4], shape=(1, 20)))
+    return replace(graph, tensors=tensors, operators=(*graph.operators[:2], Reshape(inputs=(2,), outputs=(4,))))
+
+
 @pytest.mark.parametrize("copies", [1, 2])
 @pytest.mark.parametrize("new", [1, 2, 4])
 def test_rows_are_joined_in_the_state(new: int, copies: int) -> None:
@@ -62,6 +69,7 @@ def test_rows_are_joined_in_the_state(new: int, copies: int) -> None:
         pytest.param(replace(_graph(), outputs=(4, 3, 2)), id="somebody else gets the joined rows"),
         pytest.param(replace(_graph(), operators=_graph().operators[:2], outputs=(3,)), id="nobody reads them"),
         pytest.param(_read_again(), id="what is kept is read besides"),
+        pytest.param(_given_flat(), id="somebody else gets the joined rows in another shape"),
     ],
 )
 def test_other_rows_are_not(graph: Graph) -> None:
