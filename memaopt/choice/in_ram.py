@@ -38,10 +38,11 @@ _LOADS = 0.9
 def code_room(plan: Plan) -> int:
     """Bytes to keep for the code that moves to RAM: the kernels that layers share, or all of it where there are none.
 
-    An assembled kernel is as long as its estimate, but for what is around its loops; compilers differ by more.
+    An assembled kernel is as long as its estimate, but for what is around its loops, and begins at a multiple of 32;
+    compilers differ by more.
     """
     if plan.kernels:
-        return align(plan.shared_bytes + 32, ALIGNMENT) if plan.shared_bytes else 0
+        return align(plan.shared_bytes + 32 * len(plan.kernels), ALIGNMENT) if plan.shared_bytes else 0
     return align(plan.code_bytes + plan.code_bytes // 2 + 128, ALIGNMENT) if plan.code_bytes else 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import networks_helpers
@@ -13,7 +14,7 @@ from network_helpers import MCU
 from memaopt.bench import networks as bench
 from memaopt.choice import fusion, pareto
 from memaopt.choice.compile import compile_network
-from memaopt.choice.in_ram import IN_FLASH
+from memaopt.choice.in_ram import IN_FLASH, code_room
 from memaopt.choice.problem import prepare
 from memaopt.cli import main as cli
 from memaopt.errors import InputError
@@ -23,6 +24,13 @@ from memaopt.trials import network as network_trial
 
 DS_CNN = zoo.build("ds_cnn")
 IN_RAM = MCU.in_setting("ram")
+
+
+def test_each_kernel_begins_at_a_multiple_of_32() -> None:
+    """Catches a chain of several kernels for whose alignment RAM has no room: what is emitted does not link."""
+    plan = next(layer.plan for layer in compile_network(DS_CNN, IN_RAM).layers if layer.plan.kernels)
+    several = replace(plan, kernels=("a", "b", "c", "d"), shared_bytes=4 * 36)
+    assert code_room(several) >= 3 * 64 + 36
 
 
 def test_ram_is_used_only_where_waiting_costs() -> None:
