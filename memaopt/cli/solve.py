@@ -211,7 +211,7 @@ def solve_command(
       memaopt solve model.tflite --mcu stm32l4r5 --clock 80
       memaopt solve model.tflite --mcu nrf52840 --place weights=qspi --run
       memaopt solve model.tflite --mcu stm32l4s5 --place weights=qspi --dma --run
-      memaopt solve big.tflite --mcu stm32f469 --place activations=fmc --sram 64KiB
+      memaopt solve model.tflite --mcu stm32f469 --place activations=fmc --run
       memaopt solve model.tflite --package arduino --out dist/
       memaopt solve tcn.tflite --stream rows --hop 1 --run
       memaopt solve camera.tflite --input rows --arena 16KiB --run
