@@ -8,7 +8,7 @@ multiple of four make the last four overlap those before.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -203,21 +203,27 @@ class WholeImageMean(ChannelSums):
 
 
 def _kernel(sums: Sums, proven: Proven) -> Rendered:
+    parts = sums.parts or Parts(sums.unroll, sums.count // sums.unroll, 1, sums.count % sums.unroll)
+    template = f"kernels/pooling/channel_sums{'_parts' if sums.parts else ''}.c.j2"
+    loops = (("unroll", parts.unroll), ("turns", parts.turns), ("parts", parts.parts), ("rest", parts.left))
+    return kernel_of_sums("channel_sums", template, sums, proven, loops)
+
+
+def kernel_of_sums(
+    family: str, template: str, sums: Sums, proven: Proven, loops: tuple[tuple[str, Hashable], ...]
+) -> Rendered:
+    """The assembly that makes outputs of sums; ``loops``: how the template goes over the elements."""
     values = (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
     output = Output.of(proven, sums.function)
     constants = ", ".join(f"{value:,}" for value in values)
     details = f"{sums.count} positions, {sums.channels} channels, rounding {output.slug} with {constants}"
-    parts = sums.parts or Parts(sums.unroll, sums.count // sums.unroll, 1, sums.count % sums.unroll)
     return Rendered(
-        short_name("channel_sums", details),
-        f"kernels/pooling/channel_sums{'_parts' if sums.parts else ''}.c.j2",
+        short_name(family, details),
+        template,
         (
             ("channels", sums.channels),
             ("count", sums.count),
-            ("unroll", parts.unroll),
-            ("turns", parts.turns),
-            ("parts", parts.parts),
-            ("rest", parts.left),
+            *loops,
             ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
             ("multiplier", int(proven.multiplier[0])),
             ("addend", int(proven.addend[0])),

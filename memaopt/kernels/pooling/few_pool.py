@@ -13,11 +13,11 @@ import numpy as np
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.code import Call, Rendered
-from memaopt.kernels.emitted import Emitted, emitted, unary
+from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.leads import lead_of
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.pooling.pooling import title_of
+from memaopt.kernels.pooling.pooling import details_of, emitted_pool
 from memaopt.kernels.text.c import short_name
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Pool, PoolKind
@@ -84,10 +84,7 @@ class FewPool:
         )
 
     def emit(self, layer: Pool, plan: Plan, name: str) -> Emitted:
-        kernel = _kernel(layer)
-        assert kernel is not None
-        template = "kernels/pooling/pool_layer.c.j2"
-        return emitted(unary(name), plan, title_of(layer), template, kernels=(kernel,), kernel=kernel.name)
+        return emitted_pool(layer, plan, name, _kernel(layer))
 
 
 def _kernel(layer: Pool) -> Rendered | None:
@@ -102,10 +99,7 @@ def _kernel(layer: Pool) -> Rendered | None:
     factors = _factors(rows * columns, layer.ties_up) if average else None
     if (rows - 1) * width * channels + 4 * _BYTES[3] > REACH or (average and factors is None):
         return None
-    details = (
-        f"{'x'.join(map(str, layer.shape))} to {'x'.join(map(str, layer.output))}, {window.describe()}, "
-        f"clamp {layer.minimum} to {layer.maximum}{', ties up' if layer.ties_up else ''}"
-    )
+    details = details_of(layer)
     bounds = tuple(
         (bound, least)
         for bound, least, end in ((layer.minimum, True, INT8_MIN), (layer.maximum, False, INT8_MAX))

@@ -15,10 +15,8 @@ from memaopt.kernels.code import Call, Loop, Rendered
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.executed import cycles_of, words_of
 from memaopt.kernels.plan import Plan, Promise, saved
-from memaopt.kernels.pooling.channel_sums import SCALE, Sums, emitted_sums, proven_of, sums_of
-from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.pooling.channel_sums import Sums, emitted_sums, kernel_of_sums, proven_of, sums_of
 from memaopt.kernels.rounding.requantize import Proven
-from memaopt.kernels.text.c import short_name
 from memaopt.problems.layers import Mean, Pool
 
 #: By the number of channels: words of whole positions, registers for words, and those of the sums of two halfwords.
@@ -110,28 +108,8 @@ class FewMeans(FewSums):
 
 
 def _kernel(sums: Sums, proven: Proven) -> Rendered:
-    output, turns = Output.of(proven, sums.function), _turns(sums)
-    constants = ", ".join(
-        f"{value:,}" for value in (proven.multiplier[0], proven.start[0], proven.addend[0], sums.zero_point)
-    )
-    details = f"{sums.count} positions, {sums.channels} channels, rounding {output.slug} with {constants}"
-    return Rendered(
-        short_name("few_sums", details),
-        "kernels/pooling/few_sums.c.j2",
-        (
-            ("channels", sums.channels),
-            ("count", sums.count),
-            ("turns", turns),
-            ("held", _HELD[sums.channels]),
-            ("pairs", _PAIRS[sums.channels]),
-            ("start", int(proven.start[0]) - SCALE * sums.count * sums.zero_point),
-            ("multiplier", int(proven.multiplier[0])),
-            ("addend", int(proven.addend[0])),
-            ("negative", 0 if proven.negative is None else int(proven.negative[0])),
-            ("q", output),
-            ("details", details),
-        ),
-    )
+    loops = (("turns", _turns(sums)), ("held", _HELD[sums.channels]), ("pairs", _PAIRS[sums.channels]))
+    return kernel_of_sums("few_sums", "kernels/pooling/few_sums.c.j2", sums, proven, loops)
 
 
 FAMILIES = (FewSums(), FewMeans())

@@ -33,6 +33,21 @@ def title_of(layer: Pool) -> str:
     return f"{kind} {dimensions(layer.shape)} -> {dimensions(layer.output)}, {layer.window.describe()}"
 
 
+def details_of(layer: Pool) -> str:
+    """What tells the assembly of layers apart."""
+    return (
+        f"{dimensions(layer.shape)} to {dimensions(layer.output)}, {layer.window.describe()}, "
+        f"clamp {layer.minimum} to {layer.maximum}{', ties up' if layer.ties_up else ''}"
+    )
+
+
+def emitted_pool(layer: Pool, plan: Plan, name: str, kernel: Rendered | None) -> Emitted:
+    """The C of a layer that its assembly computes."""
+    assert kernel is not None
+    template = "kernels/pooling/pool_layer.c.j2"
+    return emitted(unary(name), plan, title_of(layer), template, kernels=(kernel,), kernel=kernel.name)
+
+
 @dataclass(frozen=True)
 class _Tap:
     """A load of a window that is written out, at ``offset`` from r3, or if ``far`` from r10, which is first set to
@@ -90,10 +105,7 @@ def _kernel(layer: Pool, words: bool) -> Rendered | None:
         top = np.arange(outputs) * stride - before
         if (np.minimum(top + kernel, size) <= np.maximum(top, 0)).any():
             return None
-    details = (
-        f"{dimensions(layer.shape)} to {dimensions(layer.output)}, {window.describe()}, "
-        f"clamp {layer.minimum} to {layer.maximum}{', ties up' if layer.ties_up else ''}"
-    )
+    details = details_of(layer)
     values = (("layer", layer), ("words", words), ("inside", _inside(layer)), ("details", details))
     family = f"pool_{layer.kind}{'_words' if words else ''}"
     return Rendered(short_name(family, details), "kernels/pooling/pool.c.j2", values)
@@ -144,10 +156,7 @@ class _AssemblyPool:
         )
 
     def emit(self, layer: Pool, plan: Plan, name: str) -> Emitted:
-        kernel = _kernel(layer, self.by == 4)
-        assert kernel is not None
-        template = "kernels/pooling/pool_layer.c.j2"
-        return emitted(unary(name), plan, title_of(layer), template, kernels=(kernel,), kernel=kernel.name)
+        return emitted_pool(layer, plan, name, _kernel(layer, self.by == 4))
 
 
 class WordPool(_AssemblyPool):
