@@ -22,10 +22,19 @@ import numpy as np
 
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
 from memaopt.kernels.rounding import requantize
-from memaopt.kernels.rounding.intervals import FAR, NEAR, Points, high_word, middle, multiple_in, starts
+from memaopt.kernels.rounding.intervals import (
+    FAR,
+    NEAR,
+    ChannelConstants,
+    Points,
+    high_word,
+    middle,
+    multiple_in,
+    starts,
+)
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.rounding.thresholds import Bools, StepFunction, thresholds
-from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange
+from memaopt.problems.step_functions import AccumulatorRange
 
 #: The shift and the number of bits that are tried first, so that layers share kernels (scales from 2^-11 to 2^-6).
 _USUAL_SHIFT, _USUAL_BITS = 11, 5
@@ -46,16 +55,6 @@ def prove_multiply_add(
         return proven
     added = None if offset is None else tuple(offset.tolist())
     return _prove(requantization, span, scale, added, proven) or proven
-
-
-class _Found(NamedTuple):
-    """m, b, the addend of accumulators from 0 on and that of negative ones; channels that found none."""
-
-    m: Int64Array
-    b: Int64Array
-    c: Int64Array
-    c_negative: Int64Array
-    open: Bools
 
 
 class _Bounds(NamedTuple):
@@ -100,7 +99,7 @@ def _prove(
         if missing.any():
             continue
         m[constant] = 0
-        c[constant] = c_negative[constant] = ((2 * wanted[0][constant] + 1) << shift) >> 1
+        c[constant] = c_negative[constant] = requantize.addend_of(wanted[0][constant], shift)
         ends = np.where(constant, 0, scale * span.low + b), np.where(constant, 0, scale * span.high + b)
         bounds = _Bounds(ends, high_word(ends[0], m) + c_negative, high_word(ends[1], m) + c)
         room = np.int64(1) << (32 - bits)
@@ -116,6 +115,7 @@ def _prove(
         if not bounds.fit or inner >= room or not np.all(saturated):
             continue
         low, high = (bounds.low >> shift) - base, (bounds.high >> shift) - base
+        clamp_low, clamp_high = requantize.needed_clamps(requantization, low, high)
         return replace(
             by_sign,
             shift=shift,
@@ -123,8 +123,8 @@ def _prove(
             start=b,
             addend=c,
             negative=None,
-            clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
-            clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
+            clamp_low=clamp_low,
+            clamp_high=clamp_high,
             cleared=bits,
         )
     return None
@@ -147,20 +147,19 @@ def _addends_apart(points: Points, m: Int64Array, scale: int, shift: int) -> Int
     return apart
 
 
-def _constants(points: Points, near: Int64Array, channels: Bools, scale: int, shift: int, bits: int) -> _Found:
+def _constants(
+    points: Points, near: Int64Array, channels: Bools, scale: int, shift: int, bits: int
+) -> ChannelConstants:
     """For some channels the m nearest to where it should be, and its constants."""
-    b, c, c_negative = (np.zeros_like(near) for _ in range(3))
-    found = _Found(near.copy(), b, c, c_negative, channels.copy())
+    found = ChannelConstants.begun(near, channels)
     for delta in NEAR:
         for multiple in _MULTIPLES:
             left = np.flatnonzero(found.open)
             if not len(left):
                 return found
             m, of = np.maximum(near[left] + delta, 1), points.of(left)
-            fits, b, c, c_negative = _try(of, m, scale, shift, bits, multiple)
-            for target, value in zip(found, (m, b, c, c_negative), strict=False):
-                target[left[fits]] = value[fits]
-            found.open[left[fits]] = False
+            fits, *constants = _try(of, m, scale, shift, bits, multiple)
+            found.keep(left, fits, m, *constants)
     return found
 
 

@@ -21,6 +21,29 @@ def high_word(x: Int64Array, multiplier: Int64Array) -> Int64Array:
     return product >> 32
 
 
+class ChannelConstants(NamedTuple):
+    """m, b, c and c of negative accumulators of every channel that was looked at, and those that found none."""
+
+    m: Int64Array
+    b: Int64Array
+    c: Int64Array
+    c_negative: Int64Array
+    open: Bools
+
+    @classmethod
+    def begun(cls, m: Int64Array, channels: Bools) -> "ChannelConstants":
+        """Nothing found yet for some channels."""
+        b, c, c_negative = (np.zeros_like(m) for _ in range(3))
+        return cls(m.copy(), b, c, c_negative, channels.copy())
+
+    def keep(self, channels: Int64Array, found: Bools, *values: Int64Array) -> None:
+        """m, b, c and c of negative accumulators of channels, as far as they were found."""
+        at = channels[found]
+        for target, value in zip(self, values, strict=False):
+            target[at] = value[found]
+        self.open[at] = False
+
+
 class Points(NamedTuple):
     """Where a sequence must have reached ``least`` (at ``a``), and where it must still be below it (``b``)."""
 

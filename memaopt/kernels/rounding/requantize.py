@@ -21,7 +21,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from memaopt.fixedpoint import INT32_MAX, INT32_MIN, Int64Array
-from memaopt.kernels.rounding.intervals import FAR, NEAR, Points, addends, high_word, middle, multiple_in, starts
+from memaopt.kernels.rounding.intervals import (
+    FAR,
+    NEAR,
+    ChannelConstants,
+    Points,
+    addends,
+    high_word,
+    middle,
+    multiple_in,
+    starts,
+)
 from memaopt.kernels.rounding.thresholds import Bools, StepFunction, thresholds
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange, Float64Array
 
@@ -165,11 +175,11 @@ def _prove(
                 b[constant] = ((2 * values[constant] + 1) << (32 + shift)) >> 31
             else:
                 m[constant], b[constant] = 0, 0
-                c[constant] = c_negative[constant] = ((2 * values[constant] + 1) << shift) >> 1
+                c[constant] = c_negative[constant] = addend_of(values[constant], shift)
             ends = [high_word(scale * end + b, m) + np.where(end < 0, c_negative, c) for end in active.ends]
             if min(e.min(initial=0) for e in ends) < INT32_MIN or max(e.max(initial=0) for e in ends) > INT32_MAX:
                 continue
-            low, high = ((end >> shift) - base for end in ends)
+            clamp_low, clamp_high = needed_clamps(requantization, *((end >> shift) - base for end in ends))
             return Proven(
                 shift,
                 m,
@@ -177,11 +187,24 @@ def _prove(
                 c,
                 c_negative - c if form is _Form.BY_SIGN else None,
                 constant,
-                clamp_low=requantization.minimum > INT8_MIN and bool((low < requantization.minimum).any()),
-                clamp_high=requantization.maximum < INT8_MAX and bool((high > requantization.maximum).any()),
+                clamp_low=clamp_low,
+                clamp_high=clamp_high,
                 thresholds=steps.at.size,
             )
     return None
+
+
+def addend_of(outputs: Int64Array, shift: int) -> Int64Array:
+    """The c that gives these outputs whatever is computed: with m = 0, halfway to the next ones."""
+    addend: Int64Array = ((2 * outputs + 1) << shift) >> 1
+    return addend
+
+
+def needed_clamps(requantization: StepFunction, low: Int64Array, high: Int64Array) -> tuple[bool, bool]:
+    """Whether outputs have to be clamped from below and from above: channels whose least and greatest are these before
+    that reach beyond a bound that is no bound of 8 bits."""
+    least, most = requantization.minimum, requantization.maximum
+    return least > INT8_MIN and bool((low < least).any()), most < INT8_MAX and bool((high > most).any())
 
 
 def shifts(real: Float64Array, scale: int, usual: int = USUAL_SHIFT) -> Iterator[int]:
@@ -193,16 +216,6 @@ def shifts(real: Float64Array, scale: int, usual: int = USUAL_SHIFT) -> Iterator
     if limit >= usual:
         yield usual
     yield from (s for s in range(limit, 0, -1) if s != usual)
-
-
-class _Searched(NamedTuple):
-    """m, b, c and c of negative accumulators of every channel that was looked at, and those that found none."""
-
-    m: Int64Array
-    b: Int64Array
-    c: Int64Array
-    c_negative: Int64Array
-    open: Bools
 
 
 class _Search(NamedTuple):
@@ -217,22 +230,18 @@ class _Search(NamedTuple):
     form: _Form
     step: int
 
-    def nearest(self, channels: Bools) -> _Searched:
+    def nearest(self, channels: Bools) -> ChannelConstants:
         """What is found for some channels, none of them constant: for each the m nearest to where it should be."""
         base = np.zeros(len(self.real), np.int64)
         base[channels] = self._multipliers(channels)
-        b, c, c_negative = (np.zeros_like(base) for _ in range(3))
-        found = _Searched(base.copy(), b, c, c_negative, channels.copy())
+        found = ChannelConstants.begun(base, channels)
         for delta in NEAR:
             open_ = found.open.copy()
             if not open_.any():
                 break
             m = np.maximum(base[open_] + delta, 1)
             k = self._fitting(open_, m)
-            where = np.flatnonzero(open_)[k.found]
-            for target, value in zip(found, (m, k.b, k.c, k.c_negative), strict=False):
-                target[where] = value[k.found]
-            found.open[where] = False
+            found.keep(np.flatnonzero(open_), k.found, m, k.b, k.c, k.c_negative)
         return found
 
     def has_some(self, channel: int) -> bool:
