@@ -302,6 +302,16 @@ def check_on_board(
             assert abs(e.plan.cycles / cycles - 1) <= cycles_within, (name, e.plan.cycles, cycles)
 
 
+def check_on_board_and_large(
+    folder: Path, emitted: dict[str, tuple[Layer, Emitted]], rng: np.random.Generator, compiler: str
+) -> dict[str, tuple[Layer, Emitted]]:
+    """Outputs and accesses of every layer on the board; of those called large the cycles too, to 3 %: these."""
+    check_on_board(folder, emitted, rng, compiler)
+    large = {name: each for name, each in emitted.items() if name.startswith("large")}
+    check_on_board(folder, large, rng, compiler, cycles_within=0.03, kinds=["random"])
+    return large
+
+
 def check_plan(folder: Path, name: str, layer: Layer, plan: Plan, rng: np.random.Generator, within: float) -> None:
     """One plan on the board as the usual compiler builds it: on random inputs, and its cycles."""
     emitted = {name: (layer, emit(layer, plan, name))}

@@ -50,9 +50,7 @@ def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     promise, or cycles from the prediction."""
     emitted = _emitted()
     assert any("loop" in e.plan.tile for _, e in emitted.values())
-    h.check_on_board(tmp_path, emitted, RNG, compiler)
-    large = {name: each for name, each in emitted.items() if name.startswith("large")}
-    h.check_on_board(tmp_path, large, RNG, compiler, cycles_within=0.03, kinds=["random"])
+    large = h.check_on_board_and_large(tmp_path, emitted, RNG, compiler)
     for name, (layer, e) in large.items():
         assert e.plan.cycles < (_MOST[int(name.split("_")[1])] + 0.5 * e.plan.option("looped")) * layer.macs
 

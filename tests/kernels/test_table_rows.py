@@ -42,9 +42,7 @@ def test_every_plan_on_the_host(tmp_path: Path) -> None:
 def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     """The same in assembly, accesses that differ from the promise, or cycles from the prediction."""
     emitted = _emitted()
-    h.check_on_board(tmp_path, emitted, RNG, compiler)
-    large = {name: each for name, each in emitted.items() if name.startswith("large")}
-    h.check_on_board(tmp_path, large, RNG, compiler, cycles_within=0.03, kinds=["random"])
+    large = h.check_on_board_and_large(tmp_path, emitted, RNG, compiler)
     for (layer, e), most in zip(large.values(), (1.1, 4.6, 2.4, 3), strict=True):
         assert isinstance(layer, Conv)
         assert e.plan.cycles < most * layer.macs

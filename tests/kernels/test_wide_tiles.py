@@ -53,9 +53,7 @@ def test_every_plan_on_the_board(compiler: str, tmp_path: Path) -> None:
     restored, accesses that differ from the promise, or cycles from the prediction."""
     emitted = _emitted()
     assert {plan.plan.option("strip") > 0 for _, plan in emitted.values()} == {False, True}
-    h.check_on_board(tmp_path, emitted, RNG, compiler)
-    large = {name: each for name, each in emitted.items() if name.startswith("large")}
-    h.check_on_board(tmp_path, large, RNG, compiler, cycles_within=0.03, kinds=["random"])
+    h.check_on_board_and_large(tmp_path, emitted, RNG, compiler)
 
 
 def test_no_other_kernel_moves_fewer_bytes() -> None:
