@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from memaopt.cli.completion import presets
-from memaopt.cli.machine import ClockOption, clocked
+from memaopt.cli.machine import ClockOption, DmaOption, clocked
 from memaopt.cli.options import CustomOption, FillOption, HopOption, JsonOption, PlaceOption, StreamOption, refuse
 from memaopt.cli.sweep import SchedulerOption, WorkersOption
 from memaopt.errors import InputError
@@ -37,6 +37,7 @@ def fit_command(
         ),
     ] = ["all"],  # noqa: B006  # typer copies it
     setting: Annotated[str, typer.Option(metavar="NAME|all", help="The project that each chip is used in.")] = "stock",
+    dma: DmaOption = False,
     clock: ClockOption = None,
     latency: Annotated[str | None, typer.Option(metavar="TIME", help="What an inference may take, as in 50ms.")] = None,
     energy: Annotated[str | None, typer.Option(metavar="ENERGY", help="What it may take, as in 2mJ, modelled.")] = None,
@@ -61,10 +62,10 @@ def fit_command(
       memaopt fit model.tflite --setting all --html fit.html
       memaopt fit tcn.tflite --stream rows --latency 2ms
       memaopt fit large.tflite --place weights=auto,activations=auto
+      memaopt fit large.tflite --mcus stm32l4s5 --place weights=qspi --dma
     """
     from memaopt.choice.customs import refuse_with_customs
     from memaopt.choice.placement import NetworkPlacement
-    from memaopt.machines.mcu import mcu, preset_names
     from memaopt.networks.custom_files import read_customs
     from memaopt.networks.formats.model import examine_bytes, read_file
     from memaopt.networks.reading import Wanted
@@ -95,22 +96,12 @@ def fit_command(
         name = path.name if names[path.name] == 1 else str(path)
         refuse_with_customs(read.graph, stream=slides is not None, tensors=placement.of_tensors)
         files.append(fit.ModelFile(name, data, slides, codes, placement))
-    chips, left_out = [], []
-    for given in mcus:
-        for name in preset_names() if given == "all" else [given]:
-            try:
-                chips.append(clocked(mcu(name), clock, None))
-            except InputError:
-                if given != "all":
-                    raise
-                left_out.append(name)
-    if not chips:
-        raise InputError(f"--clock {clock}: no preset has that clock")
-    if left_out:
-        console.stderr().print(f"left out, without a clock of {clock} MHz: {', '.join(left_out)}")
+    chips, left_out = _chips(mcus, clock, dma=dma)
     settings = [[each.name for each in chip.settings] if setting == "all" else [setting] for chip in chips]
     machines = [chip.in_setting(name) for chip, names in zip(chips, settings, strict=True) for name in names]
     _demand_a_memory(placement, machines)
+    for told in left_out:
+        console.stderr().print(told, soft_wrap=True)
     found = []
     with pools.workers_of(scheduler, workers) as pool, console.timed_progress() as bar:
         task = bar.add_task("fitting", total=len(files) * len(machines), rate="")
@@ -125,6 +116,30 @@ def fit_command(
         write_file(page, report.html(found).encode())
     if {each.model for each in found if each.verdict == "fits"} != {file.name for file in files}:
         raise typer.Exit(1)
+
+
+def _chips(names: Sequence[str], clock: float | None, *, dma: bool) -> tuple[list[Mcu], list[str]]:
+    """The chips of these names; of ``all`` those with what is asked for, and lines of text of those without."""
+    from memaopt.machines.mcu import dma_of, mcu, preset_names
+
+    chips: list[Mcu] = []
+    clockless: list[str] = []
+    without_dma: list[str] = []
+    for given in names:
+        for name in preset_names() if given == "all" else [given]:
+            if given == "all" and dma and dma_of(name) is None:
+                without_dma.append(name)
+                continue
+            try:
+                chips.append(clocked(mcu(name, dma=dma), clock, None))
+            except InputError:
+                if given != "all":
+                    raise
+                clockless.append(name)
+    if not chips:
+        raise InputError(f"--clock {clock}: no preset{' with a DMA' * dma} has that clock")
+    lacking = ((without_dma, "a DMA"), (clockless, f"a clock of {clock} MHz"))
+    return chips, [f"left out, without {what}: {', '.join(those)}" for those, what in lacking if those]
 
 
 def _demand_a_memory(placement: NetworkPlacement, machines: Sequence[Mcu]) -> None:

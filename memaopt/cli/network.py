@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from memaopt.cli.machine import ClockOption, McuOption, SettingOption, WaitStatesOption, clocked
+from memaopt.cli.machine import ClockOption, DmaOption, McuOption, SettingOption, WaitStatesOption, clocked
 from memaopt.cli.options import (
     CustomOption,
     FillOption,
@@ -258,6 +258,7 @@ def pareto_command(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="A .tflite or .onnx file.", show_default=False)],
     mcu_name: McuOption = MCU,
     setting: SettingOption = "stock",
+    dma: DmaOption = False,
     clock: ClockOption = None,
     wait_states: WaitStatesOption = None,
     stream: StreamOption = None,
@@ -275,6 +276,7 @@ def pareto_command(
       memaopt pareto model.tflite --plot front.png
       memaopt pareto tcn.tflite --stream rows --hop 1
       memaopt pareto model.tflite --mcu stm32f469 --place weights=auto,activations=fmc
+      memaopt pareto model.tflite --mcu stm32l4s5 --place weights=qspi --dma
     """
     from memaopt.choice import pareto
     from memaopt.choice.customs import custom_facts, refuse_with_customs
@@ -286,7 +288,8 @@ def pareto_command(
     from memaopt.networks.streaming.window import Stream, streamed
     from memaopt.report import fronts as report
 
-    machine, placement = clocked(mcu(mcu_name, setting), clock, wait_states), NetworkPlacement.asked(place)
+    machine = clocked(mcu(mcu_name, setting, dma=dma), clock, wait_states)
+    placement = NetworkPlacement.asked(place)
     placement.demand_whole(stream=stream is not None)
     with console.spinner("sweeping the budgets"):
         codes = read_customs(custom)
@@ -298,10 +301,11 @@ def pareto_command(
         report.plot_fronts(fronts, plot, rows)
     if as_json:
         found = {budget: [point.model_dump(mode="json") for point in points] for budget, points in fronts.items()}
-        bound = {"row_bound_bytes": None if rows is None else rows.bytes}
+        bound = {"row_bound_bytes": None if rows is None else rows.bytes, "dma": machine.dma is not None}
         console.print_json({**found, **bound, "without": [code.name for code in codes]})
     else:
-        report.print_fronts(console.stdout(), fronts, rows, sets=sites(placement, machine).between)
+        sets, with_dma = sites(placement, machine).between, machine.dma is not None
+        report.print_fronts(console.stdout(), fronts, rows, sets=sets, with_dma=with_dma)
         for _, told in custom_facts(code.name for code in codes):
             console.stdout().print(told, soft_wrap=True, markup=False, highlight=False)
         if plot is not None:

@@ -10,6 +10,9 @@ from pydantic import Field
 from memaopt.inputs import Input, Prose
 from memaopt.machines.memory import MemoryName, Peripheral, SomeBits, WaitStates
 
+MODELLED = "Cycles are with DMA where that is cheaper, as modelled: nobody has measured it."
+"""What stands below figures of several libraries for machines with one."""
+
 
 class Dma(Input):
     """One channel, off after reset. From ``channel`` on lie four registers: control, words left, source, target.

@@ -8,6 +8,7 @@ from html import escape
 from rich.console import Console
 
 from memaopt.choice.customs import custom_facts
+from memaopt.machines import dma
 from memaopt.printable import printable
 from memaopt.report.console import print_whole, table
 from memaopt.sweeps.fit import Fit
@@ -73,7 +74,8 @@ def _headings(fits: Sequence[Fit]) -> tuple[str, ...]:
 
 
 def _note(fits: Sequence[Fit]) -> str:
-    return f"{_NOTE} {_OUTSIDE}" if _placed(fits) else _NOTE
+    told = (_NOTE, *[_OUTSIDE] * _placed(fits), *[dma.MODELLED] * any(each.dma for each in fits))
+    return " ".join(told)
 
 
 def _customs(fits: Sequence[Fit]) -> list[str]:

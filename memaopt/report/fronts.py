@@ -11,6 +11,7 @@ from rich.text import Text
 
 from memaopt.choice.pareto import Point
 from memaopt.errors import InputError, MissingToolError
+from memaopt.machines import dma
 from memaopt.memory import row_bound
 from memaopt.memory.row_bound import RowBound
 from memaopt.report.console import table
@@ -21,10 +22,15 @@ _WIDE = 8
 
 
 def print_fronts(
-    console: Console, fronts: Mapping[str, Sequence[Point]], rows: RowBound | None, *, sets: bool = False
+    console: Console,
+    fronts: Mapping[str, Sequence[Point]],
+    rows: RowBound | None,
+    *,
+    sets: bool = False,
+    with_dma: bool = False,
 ) -> None:
     """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows;
-    ``sets``: tensors between layers may lie outside."""
+    ``sets``: tensors between layers may lie outside; ``with_dma``: the machine has its DMA."""
     outside = any(p.outside_bytes for points in fronts.values() for p in points)
     headings = ("cycles", "at zero waits", "arena", "SRAM", "flash", *(("moved outside",) if outside else ()))
     for budget, points in fronts.items():
@@ -41,6 +47,8 @@ def print_fronts(
         console.print(_least(points), end="")
     if sets:
         console.print("each point is proven for the tensors outside that are tried within its budget, not for all sets")
+    if with_dma:
+        console.print(dma.MODELLED)
 
 
 def _least(points: Sequence[Point]) -> str:

@@ -49,7 +49,8 @@ class Fit(BaseModel, frozen=True):
     one that is too large: bytes of SRAM and flash that would do, each alone, and how many the chip is short of. None is
     what is not known: cycles of a core whose timing nobody has validated, energy of a chip of unknown power.
     ``without``: operators that C of the user's computes, of which no figure has anything. ``outside_bytes``: what lies
-    outside the chip, if something may; a chip without such a memory has the verdict ``no memory``.
+    outside the chip, if something may; a chip without such a memory has the verdict ``no memory``. ``dma``: cycles
+    are with the chip's DMA where that is cheaper.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Fit(BaseModel, frozen=True):
     proof: str | None = None
     without: tuple[str, ...] = ()
     outside_bytes: int | None = None
+    dma: bool = False
 
 
 def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu], limits: Limits) -> Iterator[Fit]:
@@ -85,7 +87,8 @@ def fits(workers: Workers, models: Sequence[ModelFile], machines: Sequence[Mcu],
 def fit(model: ModelFile, machine: str, limits: Limits) -> Fit:
     """One network on one machine, which is given as JSON."""
     mcu = Mcu.model_validate_json(machine)
-    found = Fit(model=model.name, machine=mcu.name, title=mcu.title, setting=mcu.setting.name, verdict="failed")
+    chip = {"machine": mcu.name, "title": mcu.title, "setting": mcu.setting.name}
+    found = Fit(model=model.name, **chip, verdict="failed", dma=mcu.dma is not None)
     try:
         return _fit(found, mcu, model, limits)
     except MemaoptError as error:

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import copy
 import json
+from pathlib import Path
 
 import pytest
+from cli_helpers import Cli
 
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.gemm import certify
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
+from memaopt.choice import pareto
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
 from memaopt.emit import network as emit
 from memaopt.errors import FalseClaimError, InputError
-from memaopt.machines.mcu import mcu
+from memaopt.machines.dma import MODELLED
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.formats.model import Model
+from memaopt.networks.formats.tflite import writer
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Size2D
 from memaopt.networks.zoo.builder import Builder
@@ -75,6 +80,18 @@ def test_floors_hold() -> None:
     for each in candidates:
         assert each.floor("cycles") <= each.least("cycles") <= each.cycles
         assert each.where.outside or not each.plan.dma
+
+
+def test_fronts_are_the_machines_with_it(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches a ``pareto --dma`` of a machine without its DMA, and figures that do not say that they are with it."""
+    file, asked = tmp_path / "beside.tflite", list[Mcu]()
+    file.write_bytes(writer.write(_graph()))
+    point = pareto.Point(cycles=1, machine_cycles=1, flash_bytes=1, arena_bytes=1, sram_bytes=1, proof="none")
+    monkeypatch.setattr(pareto, "fronts", lambda _, machine, *__: asked.append(machine) or {"flash": [point]})
+    command = ("pareto", file, "--mcu", "stm32l4s5", "--place", "weights=qspi")
+    assert MODELLED in " ".join(cli(*command, "--dma").out.split())
+    assert MODELLED not in " ".join(cli(*command).out.split())
+    assert asked == [WITH, WITHOUT]
 
 
 def test_a_dma_without_effect_is_refused() -> None:

@@ -115,7 +115,7 @@ def test_pareto_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit) as ended:
         cli.main(["pareto", str(model), "--wait-states", "0", "--plot", str(plot), "--json"])
     assert not ended.value.code
-    assert set(json.loads(capsys.readouterr().out)) == {*pareto.BUDGETS, "row_bound_bytes", "without"}
+    assert set(json.loads(capsys.readouterr().out)) == {*pareto.BUDGETS, "row_bound_bytes", "without", "dma"}
     assert "<svg" in plot.read_text()
 
 

@@ -11,7 +11,8 @@ from memaopt.choice import best, solution
 from memaopt.choice.compile import compile_network
 from memaopt.choice.placement import NetworkPlacement
 from memaopt.errors import InfeasibleError, InputError
-from memaopt.machines.mcu import mcu, preset_names
+from memaopt.machines.dma import MODELLED
+from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.networks.formats.tflite import writer
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo.builder import Builder
@@ -81,6 +82,21 @@ def test_buffers_outside(model: Path, cli: Cli) -> None:
     command = ("fit", model, "--mcus", "stm32l4s5", "--workers", 1, "--place")
     assert "has no memory 'fmc'" in cli.refused(*command, "activations=fmc")
     assert "a network on a sliding window" in cli.refused(*command, "activations=fmc", "--stream", "rows")
+
+
+def test_dma_is_the_chips_that_have_one(model: Path, cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches ``--dma`` that changes nothing, that ends at a preset without one, or whose figures do not say so."""
+    tried = list[Mcu]()
+    found = fit.Fit(model=model.name, machine="", title="", setting="", verdict="fits", dma=True)
+    monkeypatch.setattr(fit, "fits", lambda _, files, machines, __: tried.extend(machines) or [found])
+    told = cli("fit", model, "--workers", 1, "--place", "weights=qspi", "--dma")
+    assert tried == [mcu(name, dma=True) for name in ("stm32l4r5", "stm32l4s5")]
+    assert told.err.startswith("left out, without a DMA: apollo3, ")
+    assert MODELLED in " ".join(told.out.split())
+    asked = fit.ModelFile(model.name, model.read_bytes(), place=NetworkPlacement(weights="qspi"))
+    assert fit.fit(asked, tried[-1].model_dump_json(), _NONE).dma
+    assert "nrf52840: its file describes no DMA" in cli.refused("fit", model, "--mcus", "nrf52840", "--dma")
+    assert "place them there" in cli.refused("fit", model, "--dma")
 
 
 def test_what_is_not_known_is_not_zero(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
