@@ -32,7 +32,7 @@ def machine(mcu: Mcu | str | Path) -> None:
     if made.name.lower() in machines.preset_names():
         raise InputError(f"register: {made.name} comes with memaopt: give the machine another name")
     if made.name == "all" or made.name.endswith(".toml"):
-        raise InputError(f"register: {made.name} is no name that --mcu finds: give the machine another one")
+        raise InputError(f"register: {made.name} is no name that mcu() finds: give the machine another one")
     MACHINES.add(made.name, made)
 
 

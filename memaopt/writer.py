@@ -23,6 +23,7 @@ from typing import Any
 from memaopt.errors import InputError
 from memaopt.files import parse_json, read_text
 from memaopt.interrupts import scratch_folder, whole
+from memaopt.spelling import either
 
 MANIFEST = ".memaopt.json"
 _MANIFEST_BYTES = 1 << 20
@@ -132,7 +133,8 @@ def _demand_ours(target: Path, name: str, new: bytes | None, own: Mapping[str, s
     if found == new or _digest(found) == own.get(name):
         return
     what = "was changed since memaopt wrote it" if name in own else "is there and not of memaopt's writing"
-    raise InputError(f"{target}: {name} {what}: move it away, or choose another folder with --out")
+    other = f"choose another folder{either(' with --out', '')}"
+    raise InputError(f"{target}: {name} {what}: move it away, or {other}")
 
 
 def _settle(folder: Path) -> None:

@@ -18,6 +18,7 @@ from memaopt.inputs import Input, told
 from memaopt.machines.mcu import Mcu, mcu, preset_names
 from memaopt.networks.formats.model import names_model
 from memaopt.overview import Overview
+from memaopt.spelling import either
 from memaopt.writer import write_file
 
 #: The certificate's name in a project's folder.
@@ -149,7 +150,8 @@ class Named(Envelope):
 def read(path: str | Path, *kinds: type[_Kind]) -> _Kind:
     """The certificate in a file, unverified: of the kind that its format says, of the last if it says none of them."""
     if names_model(path):
-        raise InputError(f"{path}: a model, and no certificate: memaopt solve makes one, {FILE} in its --out")
+        makes = either(f"memaopt solve makes one, {FILE} in its --out", f"emit writes one, {FILE} in its folder")
+        raise InputError(f"{path}: a model, and no certificate: {makes}")
     text = read_text(path, CERTIFICATE_BYTES)
     data = parse_json(text, str(path))
     found = data.get("format") if isinstance(data, dict) else None

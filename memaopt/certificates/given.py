@@ -15,6 +15,7 @@ from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
 from memaopt.networks.layers import Conv2D, DepthwiseConv2D, FullyConnected
 from memaopt.problems.gemm import Gemm
+from memaopt.spelling import either
 
 #: A product, a layer, a network or its file, or several networks for one library.
 Asked = Gemm | Conv2D | DepthwiseConv2D | FullyConnected | Graph | str | Path | list[Graph | str | Path]
@@ -31,6 +32,7 @@ def read(path: str | Path, *, staging: bool = False) -> Answer | StagingCertific
     if file.is_dir() or not (file.suffix or file.exists()):
         file /= FILE
         if not file.is_file():
-            raise InputError(f"{path}: no {FILE} there; write a project with solve ... --out {path}")
+            writes = either(f"solve ... --out {path}", f'emit(..., "{path}")')
+            raise InputError(f"{path}: no {FILE} there; write a project with {writes}")
     kinds = (*((StagingCertificate,) if staging else ()), *get_args(Answer))
     return cast("Answer | StagingCertificate", envelope.read(file, *kinds))

@@ -33,6 +33,7 @@ from memaopt.networks.formats.model import Model
 from memaopt.overview import Overview
 from memaopt.printable import counted
 from memaopt.problems.words import Objective
+from memaopt.spelling import option
 
 
 class NetworkEvaluation(Input, Overview):
@@ -109,7 +110,8 @@ def evaluate(
     place = place or ON_CHIP
     where = sites(place, machine)
     if objective == "ram" or objective_of(objective, machine, where.weighed)[1]:
-        raise InputError(f"evaluate: objective {objective} weighs ram, which is no sum over layers: bound the arena")
+        goal = option("objective", objective)
+        raise InputError(f"evaluate: {goal} weighs ram, which is no sum over layers: bound the arena")
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule", place)
     if asked.chains and where.between:
         raise InputError("evaluate: chains have no optimum beside them where tensors between layers may be outside")

@@ -35,6 +35,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.streaming.window import Stream, streamed
 from memaopt.problems.words import Objective
+from memaopt.spelling import either, option
 
 _Home = Literal["flash", "RAM", "outside"]
 #: Type, length, bytes, alignment and place of an array.
@@ -174,20 +175,25 @@ class BundlePlan:
 
     def excesses(self) -> Iterator[Excess]:
         """What they take more of than there is."""
+
+        def larger(what: str) -> str:
+            return f"a larger {either(f'--ram-for-{what}', f'machine.with_ram({what}=...)')}"
+
         ram, limits, chip = self.ram_bytes, self.plans[0].budgets, "a larger chip"
         held = "SRAM for arena and stack" + (" and what is in RAM" if ram else "")
         code = choice.ram_code_bytes(self.layers)
         found = [
-            Excess("flash", self.flash_bytes, self.flash, f"a larger --flash, fewer networks or {chip}"),
-            Excess(held, self.arena_bytes + self.stack_bytes + ram, self.sram, f"a larger --sram or {chip}"),
-            Excess("code in RAM", code, limits.code_ram or 0, "a larger --ram-for-code"),
-            Excess("constants in RAM", ram - code, limits.constants_ram or 0, "a larger --ram-for-constants"),
+            Excess("flash", self.flash_bytes, self.flash, f"a larger {option('flash')}, fewer networks or {chip}"),
+            Excess(held, self.arena_bytes + self.stack_bytes + ram, self.sram, f"a larger {option('sram')} or {chip}"),
+            Excess("code in RAM", code, limits.code_ram or 0, larger("code")),
+            Excess("constants in RAM", ram - code, limits.constants_ram or 0, larger("constants")),
         ]
         tensors = sites(self.placement, self.mcu).tensors
         taken = [(self.outside, align(self.image.nbytes, ALIGNMENT)), (tensors, self.outer_bytes)]
         for memory in {each.name: each for each, _ in taken if each is not None}.values():
             size = sum(most for each, most in taken if each == memory)
-            found.append(Excess(memory.name, size, memory.size, f"a larger one (--size {memory.name}=...)"))
+            resized = either(f"--size {memory.name}=...", f"machine.with_sizes({memory.name}=...)")
+            found.append(Excess(memory.name, size, memory.size, f"a larger one ({resized})"))
         yield from (each for each in found if each.taken > each.most)
 
 
@@ -220,11 +226,14 @@ def compile_bundle(
     called = _names(graphs, names)
     for name in streams:
         if name not in called:
-            raise InputError(f"--stream {name}=...: no network is called {name}: there are {', '.join(called)}")
+            raise InputError(
+                f"{option('stream', f'{name}=...')}: no network is called {name}: there are {', '.join(called)}"
+            )
+    least = f"{option('objective', 'ram')} finds the least arena"
     if objective == "ram" and streams:
-        raise InputError("--objective ram finds the least arena of whole runs: no --stream")
+        raise InputError(f"{least} of whole runs: no {option('stream')}")
     if objective == "ram" and place not in (None, ON_CHIP):
-        raise InputError("--objective ram finds the least arena of networks on the chip: no --place")
+        raise InputError(f"{least} of networks on the chip: no {option('place')}")
     graphs = [
         streamed(graph, streams[name])[0].graph if name in streams else graph
         for graph, name in zip(graphs, called, strict=True)
@@ -260,7 +269,7 @@ def compile_bundle(
         )
     raise InfeasibleError(
         f"{found.name}: arena, stack and what the networks copy into RAM have no layout there together; a larger chip, "
-        "or --ram-for-code 0, would do"
+        f"or {either('--ram-for-code 0', 'machine.with_ram(code=0)')}, would do"
     )
 
 
@@ -329,10 +338,11 @@ def _names(graphs: Sequence[Graph], names: Sequence[str] | None) -> list[str]:
     """The networks' names as C identifiers; InputError unless there is one for each, and no other's."""
     _demand_several(graphs)
     if names is not None and len(names) != len(graphs):
-        raise InputError(f"{len(names)} names for {len(graphs)} networks: give one for each, as in --names left,right")
+        given = option("names", ["left", "right"])
+        raise InputError(f"{len(names)} names for {len(graphs)} networks: give one for each, as in {given}")
     called = [identifier_of(name) for name in names or [graph.name for graph in graphs]]
     for name in called:
         if called.count(name) > 1:
-            given = ",".join(f"{name}_{number}" if each == name else each for number, each in enumerate(called))
-            raise InputError(f"two networks are called {name}: give each a name of its own, as in --names {given}")
+            given = option("names", [f"{name}_{n}" if each == name else each for n, each in enumerate(called)])
+            raise InputError(f"two networks are called {name}: give each a name of its own, as in {given}")
     return called

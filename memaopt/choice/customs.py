@@ -7,16 +7,19 @@ from collections.abc import Iterable
 from memaopt.errors import InputError
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators.custom import Custom
+from memaopt.spelling import option
 
 
 def refuse_with_customs(graph: Graph, *, stream: bool, tensors: bool) -> None:
     """InputError where the user's C would have to be known: which rows it reads, how it waits for tensors outside."""
     for op in graph.operators:
         if isinstance(op, Custom) and (stream or tensors):
-            option, why = (
-                ("--stream", "which frames it reads") if stream else ("--place of tensors", "what it reads there")
+            asked, why = (
+                (option("stream"), "which frames it reads")
+                if stream
+                else (f"{option('place')} of tensors", "what it reads there")
             )
-            raise InputError(f"{option}: {graph.place(op)} is {op.code.name}, the user's C: {why} nobody knows")
+            raise InputError(f"{asked}: {graph.place(op)} is {op.code.name}, the user's C: {why} nobody knows")
 
 
 def without(names: Iterable[str]) -> str:

@@ -18,6 +18,7 @@ from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.chains import Chains
 from memaopt.networks.limits import MAX_OPERATORS
+from memaopt.spelling import option
 
 #: Fields of a certificate whose other values no plan is judged with, and the values that it is.
 _WHOLE = {"stream": None, "by_rows": False}
@@ -102,7 +103,7 @@ class GivenPlan(Input):
                     raise InputError(f"{where}: its {field} is {said}: only plans of whole inputs are judged")
             placed = NetworkPlacement.checked(data.get("placement", {}), f"{where}: placement")
             if placed != place:
-                there = f"place {placed.describe()}" if placed.describe() else "no place: all of it is on the chip"
+                there = placed.as_option if placed.describe() else f"no {option('place')}: all of it is on the chip"
                 raise InputError(f"{where}: its buffers are elsewhere: give {there}")
             fields = GivenKernel.model_fields
             layers = [

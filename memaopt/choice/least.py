@@ -21,6 +21,7 @@ from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
+from memaopt.spelling import either, option
 
 #: Arenas that are tried before the budgets of flash or SRAM are to blame.
 _MOST_TRIES = 40
@@ -40,7 +41,8 @@ def compile_smallest(
     brings in what lies outside the chip, and what :func:`~memaopt.choice.compile.compile_network` does.
     """
     if mcu.dma is not None:
-        raise InputError("--objective ram finds the least arena of a network on the chip: no --dma")
+        goal, without = option("objective", "ram"), either("no --dma", "a machine without its DMA")
+        raise InputError(f"{goal} finds the least arena of a network on the chip: {without}")
     given = Model.read(network) if isinstance(network, str | Path) else network
     graph = given.graph if isinstance(given, Model) else given
     graph = rows.by_rows(graph) if by_rows else graph

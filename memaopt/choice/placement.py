@@ -16,6 +16,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.memory.liveness import roots_of
 from memaopt.networks.graph import Graph
+from memaopt.spelling import option
 
 FLASH, SRAM, AUTO = "flash", "sram", "auto"
 #: What can be placed.
@@ -50,13 +51,19 @@ class NetworkPlacement(Input):
             kind, _, memory = (word.strip() for word in part.partition("="))
             if kind not in _KINDS or not re.match(WORD, memory) or kind in found:
                 there = ", ".join(_KINDS)
-                raise InputError(f"--place {text}: give MEMORY once for each of {there}, as in weights=qspi")
+                asked = option("place", text)
+                raise InputError(f"{asked}: give MEMORY once for each of {there}, as in weights=qspi")
             found[kind] = memory
-        return cls.checked(found, f"--place {text}")
+        return cls.checked(found, option("place", text or ""))
 
     def describe(self) -> str:
         """As it is asked for; empty if all is on the chip."""
         return ",".join(f"{kind}={getattr(self, kind)}" for kind in _KINDS if getattr(self, kind) != _USUAL[kind])
+
+    @property
+    def as_option(self) -> str:
+        """What asks for it."""
+        return option("place", self.describe())
 
     @property
     def of_tensors(self) -> bool:
@@ -118,7 +125,7 @@ def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     """What a placement means on a machine; InputError where that has no such memory, or a DMA that does nothing."""
     found = _sites(placement, mcu)
     if mcu.dma is not None and (found.outside is None or found.outside.name not in mcu.dma.reads):
-        there = any_of([f"weights={name}" for name in mcu.dma.reads])
+        there = any_of([option("place", f"weights={name}") for name in mcu.dma.reads])
         raise InputError(f"DMA of {mcu.name}: it brings constants in from outside the chip: place them there ({there})")
     return found._replace(dma=mcu.dma)
 
@@ -126,9 +133,10 @@ def sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
 def _sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     apart = placement.parameters == AUTO
     if not apart and placement.parameters != placement.weights:
+        asked = option("place", f"parameters={placement.parameters}")
         raise InputError(
-            f"parameters={placement.parameters}: they are in flash where that suits (auto, the default), or with the "
-            f"weights (parameters={placement.weights})"
+            f"{asked}: they are in flash where that suits (auto, the default), or with the weights "
+            f"(parameters={placement.weights})"
         )
     on_chip = _with_tensors(NOWHERE, placement, mcu)
     if placement.weights == FLASH:
@@ -136,11 +144,13 @@ def _sites(placement: NetworkPlacement, mcu: Mcu) -> Sites:
     external = [memory for memory in mcu.memories if memory.kind == "external"]
     if placement.weights == AUTO:
         if not external:
-            raise InputError(f"weights=auto: {mcu.name} has no external memory; a machine's file may describe one")
+            asked = option("place", "weights=auto")
+            raise InputError(f"{asked}: {mcu.name} has no external memory; a machine's file may describe one")
         return on_chip._replace(outside=external[0], choices=(False, True), apart=apart)
     found = mcu.memory(placement.weights)
     if found not in external:
-        raise InputError(f"weights={found.name}: that is no external memory of {mcu.name}; flash is the default")
+        asked = option("place", f"weights={found.name}")
+        raise InputError(f"{asked}: that is no external memory of {mcu.name}; flash is the default")
     return on_chip._replace(outside=found, choices=(True,), apart=apart)
 
 
@@ -155,20 +165,20 @@ def _with_tensors(found: Sites, placement: NetworkPlacement, mcu: Mcu) -> Sites:
     (first, memory), *others = memories.items()
     for kind, other in others:
         if other != memory:
-            raise InputError(
-                f"{kind}={asked[kind]}: {first}={asked[first]} is another memory, and tensors outside lie in one"
-            )
+            both = option("place", f"{first}={asked[first]},{kind}={asked[kind]}")
+            raise InputError(f"{both}: these are two memories, and tensors outside lie in one")
     return found._replace(tensors=memory, between=between, ends=(_ENDS[0] in ends, _ENDS[1] in ends))
 
 
 def _writable(kind: str, name: str, mcu: Mcu) -> Memory:
     """The external memory of a name that can be written."""
+    asked = option("place", f"{kind}={name}")
     if name == AUTO:
         found = next((memory for memory in mcu.memories if memory.kind == "external" and memory.writable), None)
         if found is None:
-            raise InputError(f"{kind}=auto: {mcu.name} has no external memory that can be written")
+            raise InputError(f"{asked}: {mcu.name} has no external memory that can be written")
         return found
     found = mcu.memory(name)
     if found.kind != "external" or not found.writable:
-        raise InputError(f"{kind}={name}: that is no external memory of {mcu.name} that can be written")
+        raise InputError(f"{asked}: that is no external memory of {mcu.name} that can be written")
     return found

@@ -6,6 +6,7 @@ from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import Problem
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.networks.graph import Graph
+from memaopt.spelling import either
 
 
 def by_rows(graph: Graph) -> Graph:
@@ -13,9 +14,7 @@ def by_rows(graph: Graph) -> Graph:
     tensor = graph.tensors[graph.inputs[0]]
     shape, would = tensor.shape, "an input int8[1, rows, columns, channels] would do"
     if graph.states:
-        raise InputError(
-            f"{graph.name} keeps a state from run to run, and takes its input whole; --input whole would do"
-        )
+        raise InputError(f"{graph.name} keeps a state from run to run, and takes its input whole; {_whole()} would do")
     if len(graph.inputs) != 1:
         raise InputError(f"{graph.name} has {len(graph.inputs)} inputs: rows are those of one; {would}")
     if not tensor.dtype.is_byte or len(shape) != 4 or shape[0] != 1 or shape[1] < 2:
@@ -30,8 +29,13 @@ def why_not(problem: Problem, name: str) -> InfeasibleError | InputError:
         op = problem.graph.operators[0]
         return InputError(
             f"{name}: {problem.graph.place(op)} and those behind it take no rows as they come; convolutions, pools, "
-            "tables and additions of an image that nobody else reads would do, as would --input whole"
+            f"tables and additions of an image that nobody else reads would do, as would {_whole()}"
         )
     least = found.smallest()
     needs = "" if least is None else f": no plan takes less than {least.value:,} bytes of arena"
     return InfeasibleError(f"{name}: with its input by rows it does not fit the budgets{needs}")
+
+
+def _whole() -> str:
+    """The option that takes the input whole."""
+    return either("--input whole", "by_rows=False")

@@ -18,6 +18,7 @@ from memaopt.choice.problem import Problem, left_by_project
 from memaopt.errors import InfeasibleError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective
+from memaopt.spelling import option
 
 
 class Solution(NamedTuple):
@@ -102,7 +103,8 @@ def least_budgets(problem: Problem) -> tuple[int | None, int | None]:
 def _given(problem: Problem, what: Literal["flash", "sram"], needed: int) -> str:
     """The option that would do, and whether it takes a larger machine."""
     there = None if problem.mcu is None else left_by_project(problem.mcu, problem.graph)[what == "sram"]
-    return f"--{what} {needed}" if there is not None and needed <= there else f"--{what} {needed} on a larger machine"
+    asked = option(what, needed)
+    return asked if there is not None and needed <= there else f"{asked} on a larger machine"
 
 
 def why_not(problem: Problem, name: str) -> InfeasibleError:

@@ -11,6 +11,7 @@ from memaopt.machines.mcu import Mcu
 from memaopt.machines.memory import Memory
 from memaopt.problems.objectives import is_sum, resolved, weights_of
 from memaopt.problems.words import Objective
+from memaopt.spelling import option
 
 
 class _Priced(Protocol):
@@ -42,7 +43,7 @@ def objective_of(objective: Objective, mcu: Mcu, outside: Memory | None = None) 
     for memory, _ in weights.bytes:
         if memory not in ("flash", mcu.sram.name, *(() if outside is None else (outside.name,))):
             placed = "flash and sram alone" if outside is None else f"flash, sram and {outside.name}"
-            raise InputError(f"objective {said}: this network moves bytes of {placed}, not of {memory}")
+            raise InputError(f"{option('objective', said)}: this network moves bytes of {placed}, not of {memory}")
     picojoules = round(mcu.power_mw * 1e9 / mcu.clock_hz)
     priced = weights._replace(cycles=weights.cycles + weights.energy * picojoules, energy=0, ram=0)
     return str(priced), weights.ram

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from memaopt import spelling
 from memaopt.cli import network as network_cli
 from memaopt.cli import program as elf_cli
 from memaopt.cli.bench import bench_command
@@ -140,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     code: Any = 0
     try:
         answer()
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
+        with spelling.in_a_command():
+            code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         sys.stdout.flush()
     except MemaoptError as error:
         code = _fail(str(error), error.exit_code)

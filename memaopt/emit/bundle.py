@@ -12,6 +12,7 @@ from memaopt.errors import InputError
 from memaopt.kernels.registry import source_file
 from memaopt.kernels.text.templates import render
 from memaopt.printable import in_comment
+from memaopt.spelling import option
 
 
 def files(bundle: BundlePlan) -> dict[str, str]:
@@ -87,7 +88,7 @@ def _demand_own_name(bundle: BundlePlan) -> None:
     for plan in bundle.plans:
         if bundle.name in {f"{plan.name}_{part}" for part in ("test", "measure", "test_vector")}:
             told = f"the library would be called {bundle.name}, as a header of {plan.name} is"
-            raise InputError(f"{told}: give other --names")
+            raise InputError(f"{told}: give other {option('names')}")
 
 
 def _demand_own_names(texts: Mapping[str, str]) -> None:
@@ -96,5 +97,6 @@ def _demand_own_names(texts: Mapping[str, str]) -> None:
     for name, text in texts.items():
         words = {*re.findall(rf"\b(?:{name}|{name.upper()})_\w+", text)}
         for word in sorted(words & known.keys()):
-            raise InputError(f"{known[word]} and {name} would both have {word} in one library: give other --names")
+            both = f"{known[word]} and {name} would both have {word} in one library"
+            raise InputError(f"{both}: give other {option('names')}")
         known |= dict.fromkeys(words, name)

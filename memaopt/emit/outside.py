@@ -12,6 +12,7 @@ from memaopt.choice.placement import sites
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.errors import InputError
 from memaopt.files import read_bytes
+from memaopt.spelling import either
 
 #: Remainders of the 16 values of four bits, for CRC-32 four bits at a time (the polynomial of IEEE 802.3, reflected).
 _POLYNOMIAL = 0xEDB88320
@@ -77,11 +78,12 @@ def images(plan: NetworkPlan | BundlePlan) -> dict[str, bytes]:
 
 def demand_images(plan: NetworkPlan | BundlePlan, folder: Path) -> None:
     """InputError unless a library's folder has these files, as they are: a programmer would write other bytes."""
+    writer = either("solve --out", "emit")
     for file, data in images(plan).items():
         if not (folder / file).is_file():
-            raise InputError(f"{folder / file} is missing: solve --out writes it again")
+            raise InputError(f"{folder / file} is missing: {writer} writes it again")
         if read_bytes(folder / file, len(data)) != data:
-            raise InputError(f"{folder / file} has other bytes than its library: solve --out writes it again")
+            raise InputError(f"{folder / file} has other bytes than its library: {writer} writes it again")
 
 
 def _remainder(value: int) -> int:

@@ -15,6 +15,7 @@ from memaopt.problems.gemm import ACCUMULATOR_BYTES, DIMS, INDEXED_BY, OPERANDS,
 from memaopt.problems.words import BUFFERINGS as BUFFERINGS
 from memaopt.problems.words import Buffering as Buffering
 from memaopt.problems.words import Objective as Objective
+from memaopt.spelling import option
 
 Order = tuple[Dim, Dim, Dim]
 Level = Annotated[int, Field(strict=True, ge=0, le=4)]
@@ -308,8 +309,9 @@ def space(problem: Gemm, machine: Mcu, objective: str = "bytes", buffering: str 
     if weights is not None and (weights.energy or objectives.is_sum(objective)):
         machine.core.require_timing(f"objective {objective}")
     if weights is not None and weights.ram:
-        raise InputError(f"objective {objective}: ram weighs a network's arena, and a gemm has none")
+        raise InputError(f"{option('objective', objective)}: ram weighs a network's arena, and a gemm has none")
     for memory, _ in () if weights is None else weights.bytes:
         if machine.memory(memory).name == machine.sram.name:
-            raise InputError(f"objective {objective}: bytes of SRAM weigh networks; of a gemm give other memories")
+            asked = option("objective", objective)
+            raise InputError(f"{asked}: bytes of SRAM weigh networks; of a gemm give other memories")
     return Space(problem=placed(problem, machine), machine=machine, objective=objective, buffering=buffering)

@@ -8,6 +8,7 @@ from memaopt.kernels.schedule import BLOCK_LEVEL, REGISTER_LEVEL, Schedule, Spac
 from memaopt.models.traffic import counts, footprint, may_be_direct, passes, schedule_counts
 from memaopt.models.walks import choices, kept_by, visits, walk, walk_of
 from memaopt.problems.gemm import DIMS, OPERANDS
+from memaopt.spelling import either
 
 
 def why_infeasible(space: Space, schedule: Schedule) -> str | None:
@@ -96,7 +97,8 @@ def beyond_sram(space: Space, least: int) -> InfeasibleError:
     """What is to say where the ``least`` bytes that a schedule takes are more than the capacity."""
     problem, machine = space.problem, space.machine
     need, have = machine.sram.size - space.capacity + least, machine.sram.size
+    more = either("--sram", f"machine.with_sizes(sram={need})")
     return InfeasibleError(
         f"gemm {problem.name} {problem.dtype} does not fit the SRAM of {machine.name}: the least that would "
-        f"do is {need:,} bytes and there are {have:,}; give more with --sram or place operands elsewhere"
+        f"do is {need:,} bytes and there are {have:,}; give more with {more} or place operands elsewhere"
     )

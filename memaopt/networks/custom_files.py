@@ -10,6 +10,7 @@ from memaopt.errors import InputError
 from memaopt.files import read_text
 from memaopt.printable import in_comment
 from memaopt.problems.custom import DESCRIPTION, CodeFile, CustomCode
+from memaopt.spelling import option
 
 SOURCES = "src"
 """The folder of a library in which C lies, the user's beside its own."""
@@ -24,7 +25,7 @@ def read_customs(asked: Sequence[str]) -> tuple[CustomCode, ...]:
     names = [code.name for code in found]
     for name in names:
         if names.count(name) > 1:
-            raise InputError(f"--custom {name}: it is given twice")
+            raise InputError(f"{option('custom', [name])}: it is given twice")
     demand_apart(found)
     return tuple(found)
 
@@ -35,19 +36,20 @@ def demand_apart(codes: Sequence[CustomCode], others: Sequence[str] = (DESCRIPTI
     for code in codes:
         for file in code.files:
             if texts.setdefault(file.name.lower(), file.text) != file.text:
-                raise InputError(f"--custom {code.name}: another file is called {file.name} in the library: rename it")
+                given = option("custom", [code.name])
+                raise InputError(f"{given}: another file is called {file.name} in the library: rename it")
 
 
 def code_of(name: str, files: Sequence[CodeFile]) -> CustomCode:
     """The C of an operator; InputError for a name that makes no C function, or of files that are none of C."""
     function = re.sub(r"\W", "_", name, flags=re.ASCII)
     if not re.fullmatch(r"[A-Za-z_]\w*", function, re.ASCII):
-        raise InputError(f"--custom {name!r}: no C function is called like that")
+        raise InputError(f"{option('custom')} {name!r}: no C function is called like that")
     if in_comment(name) != name:
-        raise InputError(f"--custom {name!r}: no comment in C can hold that name")
+        raise InputError(f"{option('custom')} {name!r}: no comment in C can hold that name")
     for file, ending in zip(files, (".h", ".c"), strict=False):
         if not re.fullmatch(rf"[A-Za-z0-9_][\w.-]*\{ending}", file.name, re.ASCII):
-            raise InputError(f"--custom {name}: {file.name!r} is no name of a {ending} file; {_FORM}")
+            raise InputError(f"{option('custom', [name])}: {file.name!r} is no name of a {ending} file; {_FORM}")
     return CustomCode(name, function, tuple(files))
 
 
@@ -55,7 +57,7 @@ def _read(text: str) -> CustomCode:
     name, equals, paths = text.partition("=")
     given = [Path(path) for path in paths.split(",")]
     if not name or not equals or not paths or len(given) > 2 or not all(path.name for path in given):
-        raise InputError(f"--custom {text}: {_FORM}")
+        raise InputError(f"{option('custom', [text])}: {_FORM}")
     return code_of(name, [read_code(path) for path in given])
 
 

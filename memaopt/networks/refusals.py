@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 from memaopt.errors import UnsupportedModelError
+from memaopt.spelling import either
 
 _MOST_TOLD = 8
 _FLOATS = ("float32 in", "float16 in")
@@ -42,7 +43,8 @@ def way_for(subject: str) -> str:
     if subject in _WAYS:
         return _WAYS[subject]
     name = subject.removeprefix("operator CUSTOM ")
-    return "" if name == subject else f", but by C of yours: solve --custom {name}=header.h"
+    yours = either(f"solve --custom {name}=header.h", f'custom=["{name}=header.h"]')
+    return "" if name == subject else f", but by C of yours: {yours}"
 
 
 def told(refusals: Iterable[Refusal]) -> list[str]:

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from memaopt.errors import InputError
 from memaopt.extensions import OBJECTIVES as REGISTERED
 from memaopt.problems.words import OBJECTIVES
+from memaopt.spelling import option
 
 _TERM = re.compile(r"(\d{1,6})\*([a-z][a-z0-9_]*)")
 #: ObjectiveWeights that are no memory's.
@@ -59,7 +60,8 @@ def weights_of(objective: str) -> ObjectiveWeights | None:
     cycles, energy, ram = (found.pop(name, 0) for name in (_CYCLES, _ENERGY, _RAM))
     made = ObjectiveWeights(cycles, energy, ram, tuple(sorted(found.items())))
     if not made.cycles and not made.energy:
-        raise InputError(f"objective {objective[:80]}: cycles or energy need a weight, which tells equals apart")
+        asked = option("objective", objective[:80])
+        raise InputError(f"{asked}: cycles or energy need a weight, which tells equals apart")
     return made
 
 

@@ -204,7 +204,7 @@ def _weights(weights: Weights | None) -> str:
     if weights is None:
         return "arguments of the function, with the channels' parameters"
     return "constants in the C" + (
-        "" if weights.given else f", random ones with seed {weights.seed}: --weights gives others"
+        "" if weights.given else f", random ones with seed {weights.seed}, as none are given"
     )
 
 

@@ -11,6 +11,7 @@ from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from memaopt import spelling
 from memaopt.errors import InputError, MemaoptError, MissingToolError
 from memaopt.sweeps import worker
 
@@ -25,7 +26,7 @@ class Workers:
 
     def submit(self, function: Callable[..., _T], *arguments: Any) -> Future[_T]:
         """The future result of a call of a function that workers can import."""
-        return self._executor.submit(function, *arguments)
+        return self._executor.submit(spelling.as_here(function), *arguments)
 
     def result(self, future: Future[_T]) -> _T:
         """What a call that lets no error out gave; MemaoptError if its worker ended first."""

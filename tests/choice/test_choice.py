@@ -261,7 +261,7 @@ def test_the_sram_that_is_said_to_do_does_and_a_byte_less_does_not(seed: int) ->
     graph = network(seed)
     with pytest.raises(InfeasibleError, match="needs") as error:
         compile_network(graph, MCU, sram=170)
-    said = re.search(r"or --sram (\d+), would do", str(error.value))  # the machine has more
+    said = re.search(r"or sram=(\d+), would do", str(error.value))  # the machine has more
     assert said is not None
     assert compile_network(graph, MCU, sram=int(said[1])).sram_bytes == int(said[1])
     with pytest.raises(InfeasibleError):

@@ -259,7 +259,7 @@ def test_budgets_that_cannot_be_met_say_by_how_much() -> None:
         compile_network(graph, MCU, sram=3_000)
     with pytest.raises(InfeasibleError, match=r"bytes of flash, [\d,]+ more than the 25,000 given") as flash:
         compile_network(graph, MCU, flash=25_000)
-    least = int(re.search(r"--flash (\d+)", str(flash.value))[1])  # type: ignore[index]
+    least = int(re.search(r"\bflash=(\d+)", str(flash.value))[1])  # type: ignore[index]
     tight = compile_network(graph, MCU, flash=least)
     assert tight.flash_bytes <= least
     assert tight.cycles >= compile_network(graph, MCU).cycles

@@ -55,7 +55,7 @@ def test_everything_in_the_way_is_told_at_once() -> None:
         reader.parse(changed(_chain(), _obstructed), "net.tflite")
     told = str(caught.value)
     assert told.startswith("net.tflite is not supported as it is: operator RNN is not supported (2 layers); ")
-    assert "operator CUSTOM MyOp is not supported, but by C of yours: solve --custom MyOp=header.h (1 layer)" in told
+    assert 'operator CUSTOM MyOp is not supported, but by C of yours: custom=["MyOp=header.h"] (1 layer)' in told
     assert "int16 in TANH is not supported (1 layer)" in told
     assert "operator 4 (LOGISTIC): output scale 0.5" in told
     assert "state of TANH is not supported (1 layer)" in told

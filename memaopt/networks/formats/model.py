@@ -18,6 +18,7 @@ from memaopt.networks.formats.tflite import reader, writer
 from memaopt.networks.formats.tflite.schema import IDENTIFIER
 from memaopt.networks.graph import Graph
 from memaopt.networks.reading import PLAIN, Reading, Wanted
+from memaopt.spelling import option
 
 
 class FileFormat(NamedTuple):
@@ -38,9 +39,10 @@ def _examine_onnx(data: bytes, name: str, asked: Wanted) -> Reading:
     from memaopt.networks.formats.onnx import reader as onnx
 
     if asked.customs:
-        raise InputError(f"--custom {asked.customs[0].name}: {name} is ONNX; it is for operators of a .tflite file")
+        given = option("custom", [asked.customs[0].name])
+        raise InputError(f"{given}: {name} is ONNX; it is for operators of a .tflite file")
     if asked.subgraph:
-        raise InputError(f"--subgraph {asked.subgraph}: {name} is ONNX, which has one graph")
+        raise InputError(f"{option('subgraph', asked.subgraph)}: {name} is ONNX, which has one graph")
     return onnx.examine(data, name)
 
 

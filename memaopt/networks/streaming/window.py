@@ -11,6 +11,7 @@ from memaopt.networks.simplify.simplify import simplify
 from memaopt.networks.streaming.push import Push, TimeWindow, push_of
 from memaopt.networks.streaming.rows import least_hop
 from memaopt.problems.words import AXES, FILLS, Axis, Fill
+from memaopt.spelling import option
 
 
 class Stream(Strict):
@@ -27,11 +28,13 @@ class Stream(Strict):
         """What somebody asks for in words, None for no stream; InputError for a word that there is not."""
         if axis is None:
             if hop is not None or fill is not None:
-                raise InputError(f"--{'hop' if hop is not None else 'fill'} has no effect without --stream")
+                raise InputError(
+                    f"{option('hop' if hop is not None else 'fill')} has no effect without {option('stream')}"
+                )
             return None
         for what, given, there in (("stream", axis, AXES), ("fill", fill or "zero", FILLS)):
             if given not in there:
-                raise InputError(f"{what} {given!r}: there are {', '.join(there)}")
+                raise InputError(f"{option(what)} {given!r}: there are {', '.join(there)}")
         return cls(axis=cast("Axis", axis), hop=hop, fill=cast("Fill", fill or "zero"))
 
     @classmethod
@@ -47,7 +50,8 @@ class Stream(Strict):
             name, equals, axis = (word.strip() for word in part.partition("="))
             slides = cls.asked(axis, hop, fill) if name and equals else None
             if slides is None or name in found:
-                raise InputError(f"--stream {text}: of several networks say which slide, as in wake=rows,door=auto")
+                asked = option("stream", text)
+                raise InputError(f"{asked}: of several networks say which slide, as in wake=rows,door=auto")
             found[name] = slides
         return found
 

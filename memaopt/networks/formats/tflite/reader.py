@@ -50,6 +50,7 @@ from memaopt.networks.reading import PLAIN, Reading, Unread, Wanted
 from memaopt.networks.refusals import Refusal, collected, way_for
 from memaopt.networks.together import kept_together
 from memaopt.printable import counted
+from memaopt.spelling import option
 
 _ETHOS_U = "ethos-u"
 _UNUSED = Tensor("(unused)", (1,), DType.INT8)
@@ -189,7 +190,7 @@ class _Reader:
             if kind not in kinds:
                 there = sorted({k.removeprefix("CUSTOM ") for k in kinds if k.startswith("CUSTOM ")})
                 others = f"its custom operators are {', '.join(there)}" if there else "it has no custom operator"
-                raise InputError(f"--custom {code.name}: {self.name} has no operator of that name; {others}")
+                raise InputError(f"{option('custom', [code.name])}: {self.name} has no operator of that name; {others}")
 
     def _notes(self, subgraphs: int) -> tuple[str, ...]:
         """What of the file is left out: subgraphs that nothing in the first one runs, or nothing that was read."""
@@ -210,7 +211,8 @@ class _Reader:
         found = named.get(asked, int(asked) if re.fullmatch(r"\d{1,6}", asked) else count)
         if found >= count:
             there = ", ".join(f"{name} ({number})" for name, number in named.items() if name)
-            raise InputError(f"--subgraph {asked}: {self.name} has {counted(count, 'subgraph')}: {there or 'unnamed'}")
+            given, there_are = option("subgraph", asked), counted(count, "subgraph")
+            raise InputError(f"{given}: {self.name} has {there_are}: {there or 'unnamed'}")
         return found
 
     def _unusable(self, step: FlowStep, location: int, total: int) -> list[Refusal]:
