@@ -22,7 +22,7 @@ from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import Problem
 from memaopt.choice.spaces import simplifications
 from memaopt.emit import network as emit
-from memaopt.errors import InfeasibleError, InputError
+from memaopt.errors import InfeasibleError, InputError, UnsupportedModelError
 from memaopt.kernels.chains.order import shape_of
 from memaopt.kernels.plan import Format
 from memaopt.kernels.registry import CHAINS
@@ -206,7 +206,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="no new one is begun after so many")
     parser.add_argument("--board", action="store_true")
     given = parser.parse_args(arguments)
-    started, tried, wrong, traits = time.monotonic(), 0, 0, dict[str, int]()
+    started, tried, wrong, refused, traits = time.monotonic(), 0, 0, 0, dict[str, int]()
     for seed in range(given.first, given.first + given.count):
         if time.monotonic() - started > given.seconds:
             break
@@ -215,8 +215,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             plan = wide_plan(seed)
             chains = replayed(plan)
             run(plan, given.board)
-        except InfeasibleError as error:
+        except (InfeasibleError, UnsupportedModelError) as error:  # what no kernel computes, as a scale above 1
+            refused += 1
             print(f"{seed}: refused: {error}")
+            continue
         except Exception as error:
             wrong += 1
             print(f"{seed}: {type(error).__name__}: {str(error)[:2000]}", flush=True)
@@ -224,7 +226,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for trait in _traits(plan, chains):
             traits[trait] = traits.get(trait, 0) + 1
     where = "board" if given.board else "host"
-    print(f"{tried} networks from {given.first} on the {where}, {wrong} of them wrong; {traits}")
+    print(f"{tried} networks from {given.first} on the {where}, {wrong} of them wrong, {refused} refused; {traits}")
     raise SystemExit(wrong > 0)
 
 

@@ -221,7 +221,8 @@ def _pooled(layer: Pool, image: np.ndarray) -> np.ndarray:
                 out[y, x] = (part.max if layer.kind is PoolKind.MAX else part.min)(axis=(0, 1))
             else:
                 total, count = part.astype(np.int64).sum(axis=(0, 1)), part.shape[0] * part.shape[1]
-                out[y, x] = np.sign(total) * ((np.abs(total) + count // 2) // count)
+                away = np.sign(total) * ((np.abs(total) + count // 2) // count)
+                out[y, x] = (2 * total + count) // (2 * count) if layer.ties_up else away
     return np.clip(out, layer.minimum, layer.maximum)
 
 

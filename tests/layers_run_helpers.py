@@ -69,7 +69,9 @@ class OnBoard:
     ) -> None:
         source, elf = folder / f"layers_{compiler}.c", folder / f"layers_{compiler}.elf"
         source.write_text(source_file(layers))
-        program = build([source], elf, MCU, compiler=compiler, optimise=optimise, define=define)
+        # Equal arrays of two layers become one, under a name of one of them: accesses of the other would be nobody's.
+        apart = ["-fno-ipa-icf"] if compiler == "gcc" else []
+        program = build([source], elf, MCU, compiler=compiler, optimise=optimise, define=define, flags=apart)
         self.board = Board(MCU).load(program)
 
     def run(self, layer: Emitted, inputs: Sequence[np.ndarray], output: np.ndarray) -> tuple[np.ndarray, Run]:

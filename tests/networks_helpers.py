@@ -60,8 +60,7 @@ def binary(op: type[Operator]) -> Callable[[Rng], Graph]:
         other = _broadcast(rng, shape)
         first, second = (shape, other) if rng.integers(2) else (other, shape)
         scales = scale(rng), scale(rng)
-        a = activation("a", first, scales[0], zero_point(rng))
-        b = activation("b", second, scales[1], zero_point(rng))
+        a, b = activation("a", first, scales[0], zero_point(rng)), activation("b", second, scales[1], zero_point(rng))
         if issubclass(op, Extreme):
             a, b = activation("a", first, scales[0], zero := zero_point(rng)), activation("b", second, scales[0], zero)
             return single(op, [a, b, activation("y", np.broadcast_shapes(shape, other), scales[0], zero)], 2)

@@ -101,8 +101,9 @@ def test_a_name_has_one_home() -> None:
 
 
 def test_a_module_is_short() -> None:
-    """Catches a module that has grown to two."""
-    lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in _modules().items()}
+    """Catches a module that has grown to two, or a file of tests."""
+    files = {**_modules(), **{str(path): path for path in (_ROOT / "tests").rglob("*.py")}}
+    lines = {name: path.read_text(encoding="utf-8").count("\n") for name, path in files.items()}
     assert not {name: count for name, count in lines.items() if count >= 400}
 
 

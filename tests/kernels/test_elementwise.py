@@ -1,5 +1,6 @@
 """Sums, products, tables, pooling, means: exact for every input, accesses as promised, cycles that can be trusted."""
 
+import dataclasses
 from pathlib import Path
 
 import layers_helpers as h
@@ -125,6 +126,7 @@ def _layers() -> dict[str, Layer]:
         "mul_positive_clamped": _mul((3, 32), (3, 32), 0.0043, (-128, -128, 3), (-90, 100)),
         "mul_few": _mul((7,), (7,), 0.0141, (3, -20, 5)),
         "lookup": Lookup(333, TABLE),
+        "lookup_again": Lookup(333, TABLE),  # its table is an equal one
         "lookup_turn": Lookup(16, TABLE),
         "dequantize": Dequantize(31, 0.037, -128),
         "dequantize_turn": Dequantize(4, 3e-39, 127),
@@ -140,6 +142,7 @@ def _layers() -> dict[str, Layer]:
         "average_odd": _pool(PoolKind.AVERAGE, (4, 3, 13), (4, 3)),
         "average_few": _pool(PoolKind.AVERAGE, (5, 5, 7), (5, 5), minimum=-100, maximum=100),
         "average_one": _pool(PoolKind.AVERAGE, (1, 1, 4), (1, 1)),
+        "average_up": dataclasses.replace(_pool(PoolKind.AVERAGE, (4, 4, 12), (4, 4)), ties_up=True),
         "mean": _mean((1, 8, 8, 32), (1, 2), 1.3, (-5, 7)),
         "mean_in_parts": _mean((1, 19, 31, 12), (1, 2), 1.3, (-5, 7)),
         "mean_of_batches_in_parts": _mean((2, 257, 7), (1,), 0.9, (100, -128)),
@@ -157,6 +160,7 @@ def _layers() -> dict[str, Layer]:
         "average_two_channels": _pool(PoolKind.AVERAGE, (3, 7, 2), (3, 7), minimum=-100, maximum=-5),
         "average_three_channels": _pool(PoolKind.AVERAGE, (17, 16, 3), (17, 16), minimum=-100),
         "windows": Pool(PoolKind.AVERAGE, Image(9, 7, 8), Image(9, 7, 8), three),
+        "windows_up": Pool(PoolKind.AVERAGE, Image(8, 6, 4), Image(4, 3, 4), two, ties_up=True),
         "windows_max": Pool(PoolKind.MAX, Image(9, 7, 4), Image(9, 7, 4), three, -100, 90),
         "windows_odd": Pool(
             PoolKind.AVERAGE,
