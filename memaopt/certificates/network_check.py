@@ -22,6 +22,7 @@ from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of
 from memaopt.choice.weighing import objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError, MemaoptError
 from memaopt.kernels.registry import CHAINS, Format
+from memaopt.networks.chains import space_of
 from memaopt.networks.formats.model import Model
 from memaopt.networks.names import identifier_of
 from memaopt.problems.layers import LayerChain
@@ -89,6 +90,7 @@ def premises(certificate: NetworkCertificate) -> tuple[str, ...]:
         f"objective {certificate.objective}",
         f"budgets: {certificate.sram_bytes:,} bytes of SRAM, {certificate.flash_bytes:,} of flash, arena {arena}",
         f"formats: {formats}",
+        f"kernels: compared {space_of(certificate.chains)}",
         *((f"placement: {certificate.placement.describe()}",) if certificate.placement.describe() else ()),
         *(() if certificate.stream is None else (f"stream: {certificate.stream.describe()}",)),
         *(("input: by rows, kept nowhere",) if certificate.by_rows else ()),

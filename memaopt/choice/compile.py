@@ -65,8 +65,8 @@ def compile_network(
     (:mod:`memaopt.problems.objectives`). ``sram`` and ``flash`` are budgets in bytes, by default what a stock project
     leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's
     setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
-    a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, or where no enumeration
-    proves the best. Its neighbours on the front are found too.
+    a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, where layers only fit
+    depth first, or where no enumeration proves the best. Its neighbours on the front are found too.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of a problem what is chosen from, None if nothing is. ``chains``: the operators that are computed
     depth first, in place of a search for them, by the multiple that channels are kept in; others are no choice.
@@ -142,7 +142,7 @@ def compile_network(
 
     if ram:
         return _held_outside(least_with_arena(best, ram, inside))
-    if within is None or arena is not None or there.between or best.choice.proof != "enumeration":
+    if within is None or arena is not None or there.between or best.chains or best.choice.proof != "enumeration":
         return _held_outside(best)  # where the search gives up once, it would do so for every arena
 
     def smaller(limit: int, most: int) -> NetworkPlan | None:

@@ -269,7 +269,8 @@ def pareto_command(
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw the fronts (.png or .svg).")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven.
+    """Trade flash, arena and SRAM for cycles: each point is the fastest library within its budget, proven among those
+    computed layer by layer, and of arenas depth first too.
 
     \b
     Example:

@@ -23,6 +23,11 @@ Chains = tuple[tuple[int, int], ...]
 """Ranges of positions of operators, each from the first to before the last."""
 
 
+def space_of(chains: Chains) -> str:
+    """What a choice with these chains is the best of: where there are none, layers by themselves alone are compared."""
+    return "in this order, layer by layer or depth first" if chains else "layer by layer in this order"
+
+
 class DepthFirst(Unfiled):
     """``operators`` in execution order: the only input is the first one's, the output that of the last."""
 

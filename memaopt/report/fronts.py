@@ -29,12 +29,14 @@ def print_fronts(
     sets: bool = False,
     with_dma: bool = False,
 ) -> None:
-    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows;
-    ``sets``: tensors between layers may lie outside; ``with_dma``: the machine has its DMA."""
+    """A table for each budget, from the fastest library to the smallest, and below the arena's its bound by rows.
+    Depth first is looked at where the least arena of such plans is known. ``sets``: tensors between layers may lie
+    outside; ``with_dma``: the machine has its DMA."""
     outside = any(p.outside_bytes for points in fronts.values() for p in points)
     headings = ("cycles", "at zero waits", "arena", "SRAM", "flash", *(("moved outside",) if outside else ()))
     for budget, points in fronts.items():
-        console.print(Text.assemble((budget, "bold"), " against cycles"))
+        deep = any(p.least_arena is not None for p in points)
+        console.print(Text.assemble((budget, "bold"), " against cycles", "" if deep else ", layer by layer"))
         made = table((budget, *headings, "proof", ""), words=("proof", ""))
         for p in points:
             limited = {"arena": p.arena_bytes, "SRAM": p.sram_bytes, "flash": p.flash_bytes}[budget]

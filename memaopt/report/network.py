@@ -17,17 +17,19 @@ from memaopt.choice.placement import sites
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.machines.core import ORDERED
 from memaopt.machines.energy import energy
+from memaopt.networks.chains import space_of
 from memaopt.networks.summary import Summary
 from memaopt.printable import counted
 from memaopt.report.console import Fact, print_facts, table
+from memaopt.report.rounding import why_exact
 
 if TYPE_CHECKING:
     from memaopt.trials.network import NetworkTrial
 
 _PROOFS = {
-    "enumeration": "the best of all that fit in this order, proven by an exhaustive search",
-    "solver": "the best of all that fit in this order, by CP-SAT",
-    "none": "not proven to be the best: the search did not come to an end; none of them has fewer than {bound:,}",
+    "enumeration": "the best of all that fit {space}, proven by an exhaustive search",
+    "solver": "the best of all that fit {space}, by CP-SAT",
+    "none": "not proven to be the best: none that fits {space} has fewer than {bound:,}",
 }
 _BY = {"cycles": "by predicted cycles", "energy": "by modelled energy", "bytes": "by promised bytes"}
 #: How near to the prediction what was counted needs no explanation.
@@ -161,7 +163,7 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
             f"of this version's kernels in this setting{_bounded(plan)}, {_by(plan)}: {_proof(plan)}",
             "" if plan.choice.proof != "none" else "yellow",
         ),
-        ("rounding", f"exact: {_rounding(plan)}", ""),
+        ("rounding", f"exact: {why_exact(plan)}", ""),
         *([("onnx", plan.model.fidelity, "")] if plan.model is not None and plan.model.fidelity else []),
     ]
     facts += _neighbours(plan)
@@ -202,14 +204,15 @@ def _bounded(plan: NetworkPlan) -> str:
 
 def _proof(plan: NetworkPlan) -> str:
     """What is proven of the choice."""
-    return _PROOFS[plan.choice.proof].format(bound=plan.choice.bound)
+    return _PROOFS[plan.choice.proof].format(bound=plan.choice.bound, space=space_of(plan.chains))
 
 
 def _neighbours(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     """What the arena was chosen by, and what more or less of it would give."""
     if plan.within is None:
         return []
-    facts = [("front", f"of all arenas the least that costs at most {100 * plan.within:g}% more than the best", "")]
+    least = f"layer by layer, of all arenas the least that costs at most {100 * plan.within:g}% more than the best"
+    facts = [("front", least, "")]
     for other in plan.neighbours:
         more = 100 * (other.machine_cycles / max(plan.machine_cycles, 1) - 1)
         price = f" for {more:+.1f}% of cycles" if plan.mcu.core.is_timed else ""
@@ -273,7 +276,7 @@ def _outside(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     by_dma = sum(bool(layer.plan.dma) for layer in layers)
     blocks = f" ({parted} in blocks of channels{f', {by_dma} of these by DMA' * bool(by_dma)})" if parted else ""
     once = f"copied into SRAM once an inference{blocks}"
-    how = f"constants of {len(layers)} layers, {staged} of them {once}, the others streamed"
+    how = f"constants of {counted(len(layers), 'layer')}, {staged} of them {once}, the others streamed"
     size, bound = plan.image.nbytes, network_traffic(plan).memories[memory.name].least
     return [
         *told,
@@ -298,10 +301,13 @@ def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:
     if plan.ram_bytes:
         code = sum(layer.where.code for layer in plan.layers)
         data = sum(layer.where.data for layer in plan.layers)
-        texts.append(f"{plan.ram_bytes:,} bytes kept for copies: kernels of {code} layers, constants of {data}")
+        texts.append(
+            f"{plan.ram_bytes:,} bytes kept for copies: kernels of {counted(code, 'layer')}, constants of {data}"
+        )
     staged = sum(layer.plan.streams is not None for layer in plan.layers)
     if staged:
-        texts.append(f"constants of {staged} layers copied into scratch while they run")
+        runs = "they run" if staged > 1 else "it runs"
+        texts.append(f"constants of {counted(staged, 'layer')} copied into scratch while {runs}")
     return [("" if i else "RAM", text, "") for i, text in enumerate(texts)]
 
 
@@ -340,14 +346,6 @@ def _verdict(trial: NetworkTrial) -> tuple[str, str, str]:
     parts += ["a stock project with it cannot be linked"] if trial.no_image else []
     parts += ["from reset it is wrong"] if trial.image is not None and not trial.image.right else []
     return "FAILED", "; ".join(parts), "red"
-
-
-def _rounding(plan: NetworkPlan) -> str:
-    rounded = [layer for layer in plan.layers if layer.plan.requantization]
-    proven = sum(layer.plan.requantization.startswith("proven") for layer in rounded)
-    rest = len(rounded) - proven
-    text = f"proven for every accumulator in {proven} layers"
-    return text + (f", the reference's own arithmetic in {rest}" if rest else "")
 
 
 def operator_name(layer: LayerPlan) -> str:

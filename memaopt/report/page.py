@@ -12,17 +12,19 @@ from memaopt.choice.pareto import Point
 from memaopt.choice.traffic import describe, layer_traffic
 from memaopt.kernels.text.templates import render
 from memaopt.machines.energy import energy
+from memaopt.networks.chains import space_of
 from memaopt.printable import counted, printable
 from memaopt.report import pictures
 from memaopt.report.network import kernel_name, layer_shape, operator_name
+from memaopt.report.rounding import roundings
 from memaopt.version import __version__
 
 if TYPE_CHECKING:
     from memaopt.trials.network import NetworkTrial
 
 _PROOFS = {
-    "enumeration": "best of all that fit, by an exhaustive search",
-    "solver": "best of all that fit, by CP-SAT",
+    "enumeration": "best of all that fit {space}, by an exhaustive search",
+    "solver": "best of all that fit {space}, by CP-SAT",
     "none": "not proven best",
 }
 _PACKED = {
@@ -63,7 +65,7 @@ def page(
         bars=pictures.stacked(_sizes(plan), "flash and RAM by what takes them"),
         front=pictures.front(marks) if len(marks) > 1 else "",
         graph=pictures.graph(plan),
-        proof=_PROOFS[plan.choice.proof],
+        proof=_PROOFS[plan.choice.proof].format(space=space_of(plan.chains)),
     )
     return printable(made)
 
@@ -89,8 +91,8 @@ def _tiles(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
     tiles.append(
         (
             "kernels",
-            _PROOFS[plan.choice.proof].split(",")[0],
-            f"{counted(len(plan.layers), 'layer')}, {plan.macs:,} MAC",
+            _PROOFS[plan.choice.proof].split(" {")[0],
+            f"{space_of(plan.chains)}: {counted(len(plan.layers), 'layer')}, {plan.macs:,} MAC",
         )
     )
     if trial is not None:
@@ -119,7 +121,7 @@ def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial |
         "moved": describe(traffic),
         "energy": energy(plan.mcu, layer.machine_cycles, {}).total_uj if plan.mcu.core.is_timed else None,
         "rounding": _rounding(layer),
-        "proof": layer.plan.requantization,
+        "proof": "; ".join(sorted(set(roundings(layer)))),
         "counted": None if found is None else found.cycles,
         "equal": None if found is None else found.passed,
     }
@@ -127,9 +129,10 @@ def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial |
 
 def _rounding(layer: LayerPlan) -> str:
     """Why its rounding is exact, in a word or two."""
-    if not layer.plan.requantization:
+    said = roundings(layer)
+    if not said:
         return "none"
-    return "proven" if layer.plan.requantization.startswith("proven") else "the reference's"
+    return "proven" if all(text.startswith("proven") for text in said) else "the reference's"
 
 
 def _sizes(plan: NetworkPlan) -> list[tuple[str, list[tuple[str, int]], int]]:

@@ -9,6 +9,7 @@ from rich.console import Console
 from memaopt.access import Access
 from memaopt.choice.compile import compile_network
 from memaopt.machines.mcu import mcu
+from memaopt.networks.zoo import zoo
 from memaopt.report.console import print_whole, table
 from memaopt.report.network import print_plan
 from memaopt.trials.layer import LayerTrial
@@ -41,3 +42,22 @@ def test_a_run_that_another_compiler_made_says_so(compiler: str, share: float, t
     print_plan(console, plan, trial)
     said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
     assert (f"what GCC 12.2 makes of plain C at -O3; this was built by {compiler}" in said) == told
+
+
+def test_a_choice_says_what_it_is_the_best_of_and_a_chain_how_its_layers_round() -> None:
+    """Catches "the best of all that fit" of layers by themselves where depth first is faster, and a chain's layers that
+    are left out, or told of as not proven, where rounding is said to be exact."""
+    graph, machine = zoo.build("cnn_1d"), mcu("stm32l4r5")
+    alone = compile_network(graph, machine, sram=1136, within=0.004)
+    deep = compile_network(graph, machine, sram=1136, arena=480)
+    assert deep.chains
+    assert deep.machine_cycles < alone.machine_cycles
+    said = []
+    for plan in (alone, deep):
+        console = Console(file=io.StringIO(), width=200)
+        print_plan(console, plan, None)
+        said.append(" ".join(console.file.getvalue().split()))  # type: ignore[attr-defined]
+    assert "the best of all that fit layer by layer in this order, proven" in said[0]
+    assert "front layer by layer, of all arenas" in said[0]
+    assert "the best of all that fit in this order, layer by layer or depth first, proven" in said[1]
+    assert "proven for every accumulator in 4 layers energy" in said[1]

@@ -222,6 +222,10 @@ class ChainKernels:
             ),
         )
 
+    def parts(self, chain: LayerChain, plan: Plan) -> tuple[Plan, ...]:
+        """What one of :meth:`plans` computes a band of each part with; of a part that sums rows there is none."""
+        return tuple(part for part in self._chosen(chain, plan).plans if part is not None)
+
     def replay(self, chain: LayerChain, plan: Plan) -> None:
         """Raise FalseClaimError unless the steps of one of :meth:`plans` compute the chain, byte by byte."""
         chosen = self._chosen(chain, plan)
