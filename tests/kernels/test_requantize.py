@@ -123,3 +123,14 @@ def test_bits_of_an_addend_are_cleared(powers: tuple[float, ...], found: bool, z
         if offset is None:
             np.testing.assert_array_equal(_outputs(proven, every, 256, (-128, 127)), q.apply(every))
             assert 256 * half >= 1 << (32 - proven.cleared) or not found
+
+
+def test_bits_are_cleared_at_another_slope() -> None:
+    """Two instructions for the sign of a channel that leaves b no room at any m near its scale, but at one far off."""
+    q = Requantization(41, multipliers=np.array([1186097133]), shifts=np.array([-5]))
+    ends = np.array([-32182]), np.array([20093])
+    every = np.arange(ends[0][0], ends[1][0] + 1)[:, None]
+    proven = cleared.prove_multiply_add(q, AccumulatorRange(*ends), 256)
+    assert proven is not None
+    assert proven.cleared
+    np.testing.assert_array_equal(_outputs(proven, every, 256, (-128, 127)), q.apply(every))

@@ -40,6 +40,8 @@ from memaopt.problems.step_functions import AccumulatorRange
 _USUAL_SHIFT, _USUAL_BITS = 11, 5
 #: More would leave accumulators too little room.
 _MOST_BITS = 8
+#: Distances of m beyond the near ones, nearest first: where b has no room, another slope may leave it some.
+_SLOPES = np.array([sign * 64 * step for step in range(1, 65) for sign in (1, -1)])
 #: How many multiples of 2^n besides the middle one are tried as the lower addend, on either side.
 _MULTIPLES = (0, 1, -1, 2, -2, 4, -4, 8, -8)
 #: Beyond all accumulators, where no threshold bounds b.
@@ -150,7 +152,7 @@ def _addends_apart(points: Points, m: Int64Array, scale: int, shift: int) -> Int
 def _constants(
     points: Points, near: Int64Array, channels: Bools, scale: int, shift: int, bits: int
 ) -> ChannelConstants:
-    """For some channels the m nearest to where it should be, and its constants."""
+    """For some channels an m near where it should be, and its constants; looked for no further once one has none."""
     found = ChannelConstants.begun(near, channels)
     for delta in NEAR:
         for multiple in _MULTIPLES:
@@ -160,6 +162,18 @@ def _constants(
             m, of = np.maximum(near[left] + delta, 1), points.of(left)
             fits, *constants = _try(of, m, scale, shift, bits, multiple)
             found.keep(left, fits, m, *constants)
+    for channel in np.flatnonzero(found.open):
+        m = near[channel] + _SLOPES
+        m = m[(m > 0) & (m <= INT32_MAX)]
+        of = points.of(np.repeat(channel, len(m)))
+        for multiple in _MULTIPLES:
+            fits, *constants = _try(of, m, scale, shift, bits, multiple)
+            if fits.any():
+                first = np.argmax(fits, keepdims=True)
+                found.keep(np.array([channel]), fits[first], m[first], *(each[first] for each in constants))
+                break
+        else:
+            return found
     return found
 
 
