@@ -23,7 +23,7 @@ from memaopt.kernels.text.thumb import REACH
 #: Outputs at once.
 MOST = 8
 _STAGE = 5  # registers of the output stage
-_TILE, _OUTPUT = 14, 4  # cycles of a block and of an output besides products, for choosing how many go at once
+_TILE, _OUTPUT = 11, 4  # cycles of a block and of an output besides products, for choosing how many go at once
 
 
 class Block(NamedTuple):
@@ -80,7 +80,10 @@ def block_of(n: int, times: int, taps: int, step: int, odd: bool, at: int) -> Bl
             if last[address] == number:
                 held.done(address)
     read = [sum(address.startswith(start) for address in last) for start in ("[r10", "[lr")]
-    return Block(n, times, tuple(held.lines), read[0], read[1])
+    # A word of the row between the parameters' address and what it addresses, so that all is one group of loads.
+    word = next(line for line in held.lines if "[r10" in line)
+    held.lines.remove(word)
+    return Block(n, times, ("ldr lr, [sp, #8]", word, "ldr r0, [lr]", *held.lines), read[0], read[1])
 
 
 def blocks_of(outputs: int, most: int, taps: int, step: int, odd: bool, at: int) -> tuple[Block, ...] | None:
@@ -188,7 +191,7 @@ class StretchKernel:
         looped, several = [block.times for block in self.blocks if block.times > 1], int(self.rows > 1)
         count = sum(block.times for block in self.blocks)
         row = loads(2 * count + sum(looped) + several, 4)
-        row += stores(count + len(looped) + sum(looped) + 2 * several, 4)
+        row += stores(count + len(looped) + (several and self.blocks[-1].times > 1), 4)
         channel = loads(7, 4) + stores(5 + several, 4) + row.times(self.rows)
         return saved(9) + loads(1, 4) + stores(5, 4) + channel.times(channels)
 
