@@ -350,6 +350,7 @@ def every_family() -> dict[str, tuple[Layer, Emitted]]:
         Quantize(20, 0.037, -5),
         Dequantize(20, 0.037, -5),
         conv(rng, (6, 7, 8), 2, (3, 3), output_zero_point=-9),
+        conv(rng, (4, 12, 3), 5, (3, 3)),
     ]
     emitted, seen = {}, set()
     for number, layer in enumerate(layers):

@@ -92,6 +92,12 @@ def pads(layer: Conv) -> bool:
     )
 
 
+def fill_of(layer: Conv, input_format: Format = Format.S8) -> str:
+    """A word of padding, as C has it."""
+    fill = (layer.input_zero_point & 0xFF) * 0x01010101
+    return f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}"
+
+
 def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
     """The strip under ``rows`` rows of outputs."""
     window, (_, width, channels) = layer.window, layer.shape
@@ -99,7 +105,6 @@ def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
     span = (layer.output.width - 1) * window.stride.width + window.extent.width
     pitch = align(lead + max(width, span - window.padding.left) * channels, 4)
     row_bytes = width * channels
-    fill = (layer.input_zero_point & 0xFF) * 0x01010101
     return Strip(
         rows=rows,
         stride=window.stride.height,
@@ -110,7 +115,7 @@ def strip_of(layer: Conv, rows: int, input_format: Format = Format.S8) -> Strip:
         row_bytes=row_bytes,
         bytes=((rows - 1) * window.stride.height + window.extent.height) * pitch,
         copy="copy_words" if row_bytes % 4 == 0 else "copy_bytes",
-        fill=f"{fill ^ (0x00800080 if input_format is Format.RAW else 0):#010x}",
+        fill=fill_of(layer, input_format),
     )
 
 

@@ -79,6 +79,8 @@ def _layers() -> Iterator[Layer]:
     yield conv_depthwise(rng, (13, 8, 8), 8, (3, 3))
     yield conv(rng, (12, 12, 16), 8, (3, 3))
     yield conv(rng, (11, 5, 3), 96)
+    yield conv(rng, (10, 40, 3), 5, (3, 3))
+    yield conv(rng, (8, 24, 3), 8, (3, 3), stride=(2, 2))
     yield from (conv(rng, (5, 9, 1), m) for m in (3, 8, 64))
     yield depthwise(rng, (14, 5, 3), multiplier=2, stride=(2, 2))
     yield depthwise(rng, (9, 8, 1), (1, 5), multiplier=8)

@@ -234,6 +234,7 @@ def test_every_form_assembles_at_large_sizes(compiler: str, tmp_path: Path) -> N
     layers: list[Layer] = [
         h.conv(rng, (5, 700, 3), 5, (3, 3), zero_point=3),
         h.conv(rng, (3, 2100, 2), 4, (2, 3), dilation=(1, 16)),
+        h.conv(rng, (3, 676, 3), 12, (3, 3)),
         h.conv(rng, (7, 9, 255), 3, (3, 3), stride=(2, 2)),
         h.conv(rng, (5, 5, 48), 1025),
         h.conv(rng, (8, 70, 16), 4, (3, 3)),

@@ -55,7 +55,7 @@ def tile_words(
 ) -> Int64Array:
     """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]. ``within``:
     the number of each chain's first channel in its group or block."""
-    order = kernel.runs.order()
+    order = kernel.order
     order = np.concatenate([order, np.full(2 * kernel.pairs - len(order), -1)])
     halves = np.where(order < 0, 0, w[:, order])
     words = chains.words(halves[rows], False).transpose(0, 2, 1)

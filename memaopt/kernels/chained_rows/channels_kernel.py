@@ -19,9 +19,11 @@ from functools import cached_property, partial
 
 from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
+from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
 from memaopt.kernels.chained_rows.outputs import OUT, OutputStage, OutputStep
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
+from memaopt.kernels.chained_rows.shared_words import SharedWords
 from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.executed import tile_and_call
 from memaopt.kernels.executed import words_of as code_words
@@ -66,7 +68,9 @@ class ChainedChannelsKernel:
 
     ``unroll`` words of halfwords in a turn of the inner loop, or 0 for straight code. Outputs are NHWC bytes of images
     of ``depth`` channels, or ``planes``; without ``output`` they are the accumulators, in 32 bits. ``holds``: straight
-    code for three positions that holds words of them in the FPU. ``fpu``: as of a plan.
+    code for three positions that holds words of them in the FPU. ``fpu``: as of a plan. ``shared``: these are words
+    that the positions share, of pixels from the first one's on; positions may then lie below each other, their outputs
+    so many bytes apart (``below``), and tiles beside each other.
 
     Constants say which channels are the last, so the same text computes any number of them: ``channels`` in what
     follows are those of a block, m unless told.
@@ -83,6 +87,8 @@ class ChainedChannelsKernel:
     planes: PlaneRows | None = None
     holds: bool = False
     fpu: bool | None = None
+    shared: SharedWords | None = None
+    below: int = 0
 
     @property
     def name(self) -> str:
@@ -103,6 +109,8 @@ class ChainedChannelsKernel:
         elif self.depth != self.m:
             said.append(f"of {self.depth}")
         said += [] if self.aligned else ["unaligned"]
+        said += [self.shared.describe] if self.shared else []
+        said += [f"outputs {self.below} bytes apart"] if self.below else []
         said.append(f"{self.unroll} words a turn" if self.unroll else "no loop over words")
         return ", ".join([*said, *([f"{self.held} words in the FPU"] if self.holds else [])])
 
@@ -120,7 +128,22 @@ class ChainedChannelsKernel:
         """Words in the FPU: all of the three positions, or as many as fit of two of them."""
         if not self.holds:
             return 0
+        if self.shared is not None:
+            return self.shared.used
         return 3 * self.pairs if 3 * self.pairs <= FPU else min(2 * self.pairs, FPU)
+
+    @property
+    def order(self) -> Int64Array:
+        """Which of the patch's bytes each halfword of a position's words is; -1 is none."""
+        return self.runs.order() if self.shared is None else self.shared.order
+
+    @property
+    def _places(self) -> tuple[tuple[int, ...], ...] | None:
+        """Of words that are all in the FPU, for each position, their registers."""
+        if self.shared is not None:
+            return self.shared.places
+        whole = self.held and self.held == 3 * self.pairs
+        return tuple(tuple(range(j * self.pairs, (j + 1) * self.pairs)) for j in range(3)) if whole else None
 
     @property
     def _direct(self) -> int:
@@ -131,6 +154,8 @@ class ChainedChannelsKernel:
     @property
     def _tiled(self) -> int:
         """Positions, the first ones, whose patches lie in the tile on the stack."""
+        if self._places is not None:
+            return 0
         return self.n if self.held % self.pairs else self.n - self.held // self.pairs
 
     @property
@@ -146,7 +171,7 @@ class ChainedChannelsKernel:
     @property
     def position_step(self) -> int:
         """Bytes from an output position to the next one."""
-        return self.planes.position if self.planes is not None else self.depth * self._bytes
+        return self.planes.position if self.planes is not None else self.below or self.depth * self._bytes
 
     @property
     def channel_step(self) -> int:
@@ -171,6 +196,8 @@ class ChainedChannelsKernel:
     @property
     def _copies(self) -> list[str]:
         """The copies of positions one by one, if some go to the FPU straight away."""
+        if self.shared is not None:
+            return [self.shared.copy("[sp, #0]").assembly]
         first = self._first_held
         held = [None if j < first else (j - first) * self.pairs for j in range(self.n)]
         return [self._copy(at, f"[sp, #{4 * j}]").assembly for j, at in enumerate(held)] if self._direct else []
@@ -214,7 +241,9 @@ class ChainedChannelsKernel:
     @property
     def _out_advance(self) -> int:
         """Bytes from a tile's outputs to the next one's."""
-        return self.n * self.position_step if self.planes is None else self.planes.advance
+        if self.planes is not None:
+            return self.planes.advance
+        return self.depth if self.below else self.n * self.position_step
 
     @property
     def words(self) -> int:
@@ -234,7 +263,14 @@ class ChainedChannelsKernel:
 
     def tile_cycles_of(self, channels: int | None) -> float:
         """The same of a block of channels."""
-        return tile_and_call(partial(self.call, channels=channels))[0] + self.n * self.copy.waits
+        return tile_and_call(partial(self.call, channels=channels))[0] + self._gathered[1]
+
+    @property
+    def _gathered(self) -> tuple[Access, float]:
+        """Loads of the input for a tile, and the cycles that unaligned ones take more."""
+        if self.shared is not None:
+            return self.shared.copy("[sp, #0]")[1:]
+        return self.copy.source.times(self.n), self.n * self.copy.waits
 
     @cached_property
     def call_cycles(self) -> float:
@@ -249,13 +285,15 @@ class ChainedChannelsKernel:
     def accesses(self, tiles: int, calls: int, channels: int | None = None) -> tuple[Access, Access, Access, Access]:
         """Source, output, parameters and stack of ``tiles`` tiles in so many calls."""
         groups, n = self.tiles_of(channels), self.n
-        source = self.copy.source.times(n)
+        source = self._gathered[0]
         output = stores(ROWS * n * groups, self._bytes)
         stage = self._stage
         parameters = loads((self.words + stage.again) * groups, 4)
-        words = n * self.pairs - self.held
+        words = 0 if self._places is not None else n * self.pairs - self.held
+        pointers = n if self.shared is None else 1
         # Pointers come one by one and go back; that to the weights comes alone, and the end of the outputs.
-        stack = loads(n + 2 + groups * (words + 1 + stage.spilt), 4) + stores(n + 1 + groups * stage.crowded, 4)
+        stack = loads(pointers + 2 + groups * (words + 1 + stage.spilt), 4)
+        stack += stores(pointers + 1 + groups * stage.crowded, 4)
         stack += self.copy.tile.times(self._tiled) + loads(0 if self._direct else self.held, 4)
         # What a call works on lies on the stack, and is copied there.
         entry = saved(9 + self._saved) + loads(6 + self.climbs, 4) + stores(6 + self.climbs, 4)
@@ -307,6 +345,9 @@ class ChainedChannelsKernel:
             padding=4 * (self.pairs - self.runs.pairs),
             copies=self._copies,
             held=self.held,
+            places=self._places,
+            shared=self.shared,
+            offsets=[] if self.shared is None else self.shared.offsets,
             first_held=self._first_held,
             saved=self._saved,
             frame=self.frame,

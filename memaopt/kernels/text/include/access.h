@@ -36,6 +36,12 @@ static inline void store_s32(int32_t *p, int32_t value)
     *(volatile int32_t *)p = value;
 }
 
+/* A word of elements; both ends are aligned to 4 bytes. */
+static inline void copy_word(int8_t *to, const int8_t *from)
+{
+    store_s32((int32_t *)(void *)to, load_s32((const int32_t *)(const void *)from));
+}
+
 static inline int64_t load_s64(const int64_t *p)
 {
     return *(const volatile int64_t *)p;
