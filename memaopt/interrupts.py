@@ -6,6 +6,7 @@ waits for signals, undoes what :func:`scratch_folder` and :func:`run` have going
 do so (``memaopt.__main__``): for a program that uses memaopt, an interrupt is Python's KeyboardInterrupt.
 """
 
+import errno
 import os
 import signal
 import threading
@@ -15,11 +16,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from memaopt.errors import InputError
+
 if TYPE_CHECKING:
     import subprocess
 
 #: The signals that end a command; it exits with 128 and their number, as shells say it.
 _SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+#: A disk, a quota or a file that can hold no more.
+_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
 _SHOW_CURSOR = b"\r\x1b[K\x1b[?25h"
 
 _folders: set[Path] = set()
@@ -92,7 +97,10 @@ def whole() -> Iterator[None]:
 
 @contextmanager
 def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
-    """A new folder, in ``beside`` or among temporary files, removed again however the process ends but by SIGKILL."""
+    """A new folder, in ``beside`` or among temporary files, removed again however the process ends but by SIGKILL.
+
+    A disk that is full is an InputError where the files are temporary: its own error names no file.
+    """
     import shutil
     import tempfile
 
@@ -103,6 +111,11 @@ def scratch_folder(beside: Path | None = None) -> Iterator[Path]:
             _folders.add(folder)
             folder.mkdir(mode=0o700 if beside is None else 0o777)
         yield folder
+    except OSError as error:
+        if beside is not None or error.errno not in _FULL:
+            raise
+        why = f"no temporary files can be written in {folder.parent}: {error.strerror}"
+        raise InputError(f"{why}; the variable TMPDIR names another folder") from None
     finally:
         _stop_if_ending()
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,7 @@
 """Signals end a command at once: its exit code, and nothing of it left behind, whatever it was doing."""
 
 import contextlib
+import errno
 import os
 import pty
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from memaopt.errors import InputError
+from memaopt.interrupts import scratch_folder
 from memaopt.networks.zoo import zoo
 
 _SLOWEST = 3.0  # seconds from the signal to the end; far less on a machine that does nothing else
@@ -147,3 +150,10 @@ assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 assert callable(signal.getsignal(signal.SIGTERM))
 """
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_full_disk_of_temporary_files_is_called_that() -> None:
+    """Catches a disk that is full where a compiler works, told of as if standard output were: the error names no file."""
+    with pytest.raises(InputError, match=r"no temporary files .*: No space left .* TMPDIR"), scratch_folder() as folder:
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not folder.exists()
