@@ -153,7 +153,7 @@ assert callable(signal.getsignal(signal.SIGTERM))
 
 
 def test_a_full_disk_of_temporary_files_is_called_that() -> None:
-    """Catches a disk that is full where a compiler works, told of as if standard output were: the error names no file."""
+    """Catches a disk that is full where a compiler works, said to be standard output: the error names no file."""
     with pytest.raises(InputError, match=r"no temporary files .*: No space left .* TMPDIR"), scratch_folder() as folder:
         raise OSError(errno.ENOSPC, "No space left on device")
     assert not folder.exists()

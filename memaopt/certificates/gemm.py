@@ -202,6 +202,7 @@ def premises(cert: Certificate) -> tuple[str, ...]:
         f"problem gemm {problem.name} {problem.dtype}: {homes}",
         envelope.machine_premise(cert.machine),
         f"objective {cert.objective}, {cert.buffering} buffering, proof {cert.proof}",
+        *((f"arithmetic: {problem.arithmetic}",) if problem.channel_bytes else ()),
     )
 
 

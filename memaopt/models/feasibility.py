@@ -1,8 +1,9 @@
 """Which schedules a machine can run, and what is to say where there are none."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from memaopt.errors import InfeasibleError
+from memaopt.inputs import any_of
 from memaopt.kernels.gemm.families import GemmFamily, RegisterTile
 from memaopt.kernels.schedule import BLOCK_LEVEL, REGISTER_LEVEL, Schedule, Space
 from memaopt.models.traffic import counts, footprint, may_be_direct, passes, schedule_counts
@@ -22,7 +23,7 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
     if schedule.buffering != space.buffering:
         return f"buffering is {schedule.buffering}, not {space.buffering}"
     if (schedule.family, schedule.tile) not in space.kernels:
-        return f"no kernel {schedule.kernel} {schedule.tile} fits the registers"
+        return _why_no_kernel(space, schedule)
     if schedule.turning and (why := _why_not_turning(space, schedule)) is not None:
         return why
     c, path = schedule_counts(space, schedule), walk_of(space, schedule)
@@ -38,6 +39,21 @@ def why_infeasible(space: Space, schedule: Schedule) -> str | None:
     if need > space.capacity:
         return f"its tiles need {need:,} bytes of SRAM, and {space.capacity:,} are left for them"
     return None
+
+
+def _why_no_kernel(space: Space, schedule: Schedule) -> str:
+    """Why no kernel of the space has the family and tile of the schedule."""
+    family, tile = schedule.family, schedule.tile
+    if family.dtype != space.problem.dtype:
+        return f"{family.name} is a kernel of {family.dtype}, not of {space.problem.dtype}"
+    if tile.mr not in family.mr or tile.kr not in family.kr or tile.nr not in family.nr:
+        return f"{family.name} has no tile {tile}: MR is {_of(family.mr)}, KR {_of(family.kr)}, NR {_of(family.nr)}"
+    return f"no kernel {family.name} {tile} fits the registers"
+
+
+def _of(values: Sequence[int]) -> str:
+    """The values that a template can unroll to."""
+    return f"{values[0]} to {values[-1]}" if isinstance(values, range) else any_of([str(value) for value in values])
 
 
 def _why_not_turning(space: Space, schedule: Schedule) -> str | None:

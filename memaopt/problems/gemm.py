@@ -91,6 +91,8 @@ class Gemm(Input):
         low, high = self.clamp
         if low > high:
             raise ValueError(f"clamp {self.clamp} is not a range within int8")
+        if not self.channel_bytes and (self.input_zero_point, self.output_zero_point, *self.clamp) != (0, 0, -128, 127):
+            raise ValueError(f"zero points and clamp have no effect on {self.dtype}: they are of s8")
         if self.channel_bytes and "weights" not in self.model_fields_set:
             self.__dict__["weights"] = Weights()
         if self.weights is not None and not self.channel_bytes:
@@ -139,6 +141,14 @@ class Gemm(Input):
     def channel_bytes(self) -> int:
         """Bytes of parameters for each output channel (s8), else 0."""
         return self.element.channel_bytes
+
+    @property
+    def arithmetic(self) -> str:
+        """What an s8 product is besides its sizes: zero points, clamp, and which weights."""
+        low, high = self.clamp
+        weights = "weights are arguments" if self.weights is None else self.weights.describe()
+        zeros = f"zero points {self.input_zero_point} of B and {self.output_zero_point} of C"
+        return f"{zeros}, clamp {low} to {high}, {weights}"
 
     @property
     def macs(self) -> int:

@@ -3,6 +3,7 @@
 import array
 import base64
 import binascii
+import hashlib
 import operator
 from typing import Annotated, Any, Self
 
@@ -59,6 +60,12 @@ class Weights(Input):
         """Whether they are somebody's own."""
         return bool(self.a)
 
+    def describe(self) -> str:
+        """Which they are: their seed, or the first digits of a digest of theirs."""
+        if not self.given:
+            return f"random weights of seed {self.seed}"
+        return f"weights sha256 {hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]}"
+
     def why_not(self, m: int, k: int) -> str | None:
         """Why these are not the constants of a product with A [m, k], None if they are."""
         if not self.given:
@@ -67,6 +74,8 @@ class Weights(Input):
                 if self.bias + self.multiplier + self.shift
                 else None
             )
+        if self.seed:
+            return "seed has no effect beside a"
         if (found := len(base64.b64decode(self.a))) != m * k:
             return f"a has {found:,} bytes, not M x K = {m * k:,}"
         return next(

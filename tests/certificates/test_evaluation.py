@@ -109,6 +109,18 @@ def test_what_is_left_open_the_cheapest_kernel_fills() -> None:
         ({"mc": 24, "kc": 18, "nc": 20}, "its tiles need 2,544 bytes of SRAM, and 1,536 are left for them"),
         ({"mc": 25, "kc": 18, "nc": 2}, "mc = 25 is larger than M = 24"),
         ({"mc": 8, "kc": 9, "nc": 10, "mr": 63}, "no kernel fits the registers and is as asked"),
+        (
+            {"mc": 8, "kc": 9, "nc": 10, "kernel": "s8-c", "mr": 2, "kr": 4, "nr": 2},
+            "s8-c is a kernel of s8, not of q15",
+        ),
+        (
+            {"mc": 8, "kc": 9, "nc": 10, "kernel": "q15-c", "mr": 2, "kr": 3, "nr": 2},
+            "q15-c has no tile 2x3x2: MR is 1 to 10, KR 2, NR 1 to 4",
+        ),
+        (
+            {"mc": 8, "kc": 9, "nc": 10, "kernel": "q15-c", "mr": 9, "kr": 2, "nr": 4},
+            "no kernel q15-c 9x2x4 fits the registers",
+        ),
         ({"mc": 8, "kc": 9, "nc": 10, "streamed": ["A"]}, "it streams an operand, which is not among the choices"),
         ({"mc": 8, "kc": 9, "nc": 10, "code": "ram"}, "it runs from RAM, which is not among the choices"),
     ],

@@ -28,7 +28,7 @@ from memaopt.machines.mcu import mcu
 from memaopt.models import layer_kernels
 from memaopt.models.accesses import promise
 from memaopt.models.replay import replay
-from memaopt.problems.gemm import gemm
+from memaopt.problems.gemm import Weights, gemm
 
 Path_ = tuple[str | int, ...]
 
@@ -272,8 +272,10 @@ def test_every_leaf_is_derived_or_a_premise() -> None:
 def test_premises_are_told() -> None:
     """Catches a premise that a reader of ``verify`` is not told of."""
     told = " ".join(verify(certified("s8 mixed")).premises)
-    for word in ("problem gemm", "machine", "digest", "objective", "buffering"):
+    for word in ("problem gemm", "machine", "digest", "objective", "buffering", "zero points", "clamp", "weights"):
         assert word in told
+    problem = gemm(2, 3, 4, dtype="s8", input_zero_point=5, clamp=(-9, 8), weights=Weights(seed=7))
+    assert problem.arithmetic == "zero points 5 of B and 0 of C, clamp -9 to 8, random weights of seed 7"
 
 
 def test_words_that_are_unknown() -> None:

@@ -34,6 +34,9 @@ def test_random_ones_unless_given() -> None:
     assert gemm(2, 3, 4, dtype="q15").weights is None
     made = gemm(2, 3, 4, dtype="s8", weights="argument")
     assert Gemm.model_validate_json(made.model_dump_json()) == made
+    for fields in ({"input_zero_point": 1}, {"output_zero_point": -1}, {"clamp": (0, 127)}):
+        with pytest.raises(InputError, match="no effect on q15: they are of s8"):
+            gemm(2, 3, 4, **fields)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +50,7 @@ def test_random_ones_unless_given() -> None:
         ({"bias": [1, 2]}, "bias, multiplier, shift are given without a"),
         ({"a": _A, **_CHANNELS, "shift": [40, 0]}, "shift.0"),
         ({"a": _A, **_CHANNELS, "scales": [1]}, "scales"),
+        ({"a": _A, **_CHANNELS, "seed": 3}, "seed has no effect beside a"),
     ],
 )
 def test_what_does_not_fit_is_refused(weights: dict[str, object], message: str, tmp_path: Path, cli: Cli) -> None:
