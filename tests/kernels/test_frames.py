@@ -86,7 +86,7 @@ def _layers() -> Iterator[Layer]:
     yield depthwise(rng, (9, 8, 1), (1, 5), multiplier=8)
     yield depthwise(rng, (9, 17, 3), (1, 5), multiplier=2, output_zero_point=3)
     yield conv(rng, (9, 8, 1), 8, (1, 5))
-    yield from (conv(rng, (7, 5, k), 24) for k in (2, 3, 4))
+    yield from (conv(rng, (7, 5, k), 24) for k in (2, 3, 4, 8))
     yield depthwise(rng, (49, 1, 4), (9, 1), padding="valid")
     yield from (conv(rng, (1, 1, k), m) for k, m in ((24, 4), (40, 40), (4000, 8)))
     yield from (_in_double(conv(rng, (5, 9, 1), 2, kernel, stride=(2, 2))) for kernel in ((1, 1), (3, 3)))

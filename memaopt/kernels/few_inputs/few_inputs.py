@@ -1,10 +1,10 @@
-"""CONV_2D 1x1 of two to four channels in: what a position has stays in registers while all output channels pass.
+"""CONV_2D 1x1 of two to four or eight channels in: what a position has stays in registers while all channels out pass.
 
 Kernels that go over patches in a tile pay for the tile, for its loads and for decoding chains by the output, which has
 few products here. See kernel.py.
 
 Preconditions, checked offline: 256 |acc| < 2^31 for every input, and the requantisation is proven, without an addend
-(SMMUL) if it can be.
+(SMMUL) if it can be; of eight channels in it has to be.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from memaopt.kernels.code import Node
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions, pareto
-from memaopt.kernels.few_inputs.kernel import LEAST, MOST, SCALE, FewInputsKernel, most_positions
+from memaopt.kernels.few_inputs.kernel import EIGHT, LEAST, MOST, SCALE, FewInputsKernel, most_positions
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.rounding.bytes_of import byte_rounding
 from memaopt.kernels.rounding.requantize import Proven
@@ -47,7 +47,9 @@ class FewInputs:
 
     def plans(self, layer: Conv) -> tuple[Plan, ...]:
         window, inputs = layer.window, layer.shape.channels
-        if layer.groups > 1 or not LEAST <= inputs <= MOST or layer.output[:2] != layer.shape[:2]:
+        if not (LEAST <= inputs <= MOST or inputs == EIGHT):
+            return ()
+        if layer.groups > 1 or layer.output[:2] != layer.shape[:2]:
             return ()
         if window.kernel != (1, 1) or window.stride != (1, 1) or any(window.padding):
             return ()
@@ -59,6 +61,8 @@ class FewInputs:
         if found is None or (not looped and m > _MOST_STRAIGHT):
             return None
         proven, output, added = found
+        if inputs == EIGHT and (looped or added):
+            return None
         n, count = min(most_positions(inputs, output, added), (REACH - m) // m + 1), layer.output.positions
         n = n // 2 * 2 if inputs == LEAST else n
         unroll = next(u for u in _UNROLLS if m % u == 0) if looped else 0
@@ -91,6 +95,7 @@ class FewInputs:
             lead=strips.tiles_lead(layer, grid),
             alignment=4,
             requantization=proven.describe(),
+            fpu=True if kernel.held else None,
             options=(("looped", int(looped)),),
         )
 
@@ -119,6 +124,8 @@ class FewInputs:
 def _unaligned(layer: Conv, grid: strips.Grid) -> int:
     """Cycles of loads at no multiple of 4."""
     inputs, n = layer.shape.channels, grid.n
+    if inputs % 4 == 0:
+        return 0
     offsets = 2 * np.arange(0, n, 2) if inputs == LEAST else inputs * np.arange(n)
     if inputs == MOST - 1:
         offsets[-1] -= 1
@@ -126,7 +133,7 @@ def _unaligned(layer: Conv, grid: strips.Grid) -> int:
 
 
 def _parameters(layer: Conv, kernel: FewInputsKernel, proven: Proven) -> Int64Array:
-    """What the kernel reads, [channels, words]."""
+    """What the kernel reads."""
     w = layer.weights.reshape(kernel.m, -1).astype(np.int64)
     w = np.where(proven.constant[:, None], 0, w)
     folded = np.where(proven.constant, 0, layer.bias - layer.input_zero_point * w.sum(axis=1))
