@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from memaopt.kernels.chains.order import shape_of
 from memaopt.kernels.plan import Format
 from memaopt.kernels.registry import CHAINS
 from memaopt.networks import operators as ops
-from memaopt.networks.chains import chain_of, is_closed
+from memaopt.networks.chains import Chains, chain_of, is_closed
 from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.operators.window import SlidingWindow, same_padding
@@ -153,6 +154,21 @@ def wide_plan(seed: int) -> NetworkPlan:
         return dataclasses.replace(problem, stages=tuple(stages))
 
     return compile_network(graph, ZERO, chains={multiple: (ends,)}, among=among)
+
+
+def partitions(graph: Graph) -> Iterator[Chains]:
+    """Every way to make chains of some operators."""
+    count = len(graph.operators)
+    ranges = [
+        (i, j)
+        for i in range(count)
+        for j in range(i + 2, count + 1)
+        if is_closed(graph, i, j) and chain_of(graph, graph.operators[i:j]) is not None
+    ]
+    for number in range(count // 2 + 1):
+        for chosen in itertools.combinations(ranges, number):
+            if all(a[1] <= b[0] for a, b in itertools.pairwise(chosen)):
+                yield chosen
 
 
 def longest(graph: Graph) -> tuple[int, int] | None:

@@ -8,19 +8,21 @@ read, with what the chain itself does, and at what their constants wait, which i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from memaopt.access import Access, loads
+from memaopt.access import Access, loads, stores
 from memaopt.choice import in_ram
-from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets
+from memaopt.choice.choice import OUTSIDE_WEIGHT, Budgets, Candidate
 from memaopt.choice.problem import Problem
 from memaopt.choice.segments import ChainAt
+from memaopt.choice.stages import Outer, places_of
 from memaopt.kernels.chains.order import HEIGHTS, band_height
 from memaopt.kernels.registry import Plan, plans
 from memaopt.kernels.staging import copies_of
+from memaopt.memory import liveness
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.least_waits import least_loading
 from memaopt.models.outside import least_loading as outside_loading
@@ -89,8 +91,9 @@ class Floors:
         room = _room(limits, segment)
         if room is not None and room < 0:
             return None
-        # Some weights of a sum may be 0.
-        return 0 if is_sum(self.objective) else chain_floor(self._part_floors(segment), room)
+        if is_sum(self.objective):
+            return 0  # some of its weights may be
+        return chain_floor(self._part_floors(segment), room) + self._ends_floor(segment)
 
     def least(self, limits: Budgets, segment: ChainAt) -> int | None:
         """A better :meth:`quick`, where cycles are the price."""
@@ -98,7 +101,45 @@ class Floors:
         if known is None or least is None:
             return None
         apart = [floor._replace(own=0) for floor in self._part_floors(segment)]
-        return max(known, least + (0 if self._streams else chain_floor(apart, _room(limits, segment))))
+        constants = 0 if self._streams else chain_floor(apart, _room(limits, segment))
+        return max(known, least + constants + self._ends_floor(segment))
+
+    def candidates(self, segment: ChainAt) -> Iterator[Candidate]:
+        """Those of a chain that reads and writes plain int8."""
+        mcu, allowed = self.problem.mcu, self.problem.sites
+        assert mcu is not None
+        outer = Outer(segment.away, self._roots, allowed.tensors)
+        for plan, arena, stack in segment.ways(
+            mcu.core.has_fpu, allowed.outside is not None, allowed.tensors is not None
+        ):
+            moved = outer.accesses(plan, (segment.input,), segment.output)
+            waits = outer.waits(moved)
+            for where in places_of(plan, self.problem.limits, allowed):
+                yield Candidate(plan, 1, arena, stack, where, self.machine, moved, waits)
+
+    def _ends_floor(self, segment: ChainAt) -> int:
+        """What a chain's input and output cost at least because they are outside, if they are."""
+        moved = self._least_moved(segment)
+        if not moved:
+            return 0
+        if self.objective == "bytes":
+            return (OUTSIDE_WEIGHT - 1) * moved.bytes
+        return Outer(segment.away, self._roots, self.problem.sites.tensors).waits(
+            Access(loads=moved.load_bytes // 4, stores=moved.store_bytes // 4)
+        )
+
+    def _least_moved(self, segment: ChainAt) -> Access:
+        """What a chain accesses outside at least, byte by byte: all that it depends on, and its output."""
+        needed, moved = segment.chain.operands, Access()
+        if self._roots.get(segment.input) in segment.away:
+            moved += loads(needed.inputs[0], 1)
+        if self._roots.get(segment.output) in segment.away:
+            moved += stores(needed.output, 1)
+        return moved
+
+    @cached_property
+    def _roots(self) -> dict[int, int]:
+        return liveness.roots_of(self.problem.graph)
 
     @property
     def _streams(self) -> bool:

@@ -27,9 +27,8 @@ from memaopt.choice.chain_floor import Floors
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.paths import Formats, PathStep, Potentials, Stretch
 from memaopt.choice.problem import Problem
-from memaopt.choice.quotes import Quotes
+from memaopt.choice.quotes import LazyQuotes, Quotes
 from memaopt.choice.segments import ChainAt, segments_of
-from memaopt.choice.stages import Outer, places_of
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.registry import Format
 from memaopt.memory import liveness
@@ -53,38 +52,25 @@ class _Steps:
     def __init__(self, partitions: Partitions, quotes: _Quoting, floor: _Floor, closer: _Floor | None = None) -> None:
         count = len(partitions.problem.graph.operators)
         self.single = {i: partitions.single(i, quotes) for i in range(count)}
-        self.chains: dict[tuple[int, int], tuple[int | None, bool]] = {}
-        self._quotes, self._partitions, self._closer = quotes, partitions, closer
-        self._floors: dict[tuple[int, int], int] = {}
-        self._quoted: dict[tuple[int, int], Quotes] = {}
+        self.chains: dict[tuple[int, int], LazyQuotes] = {}
+
+        def made(ends: tuple[int, int]) -> Quotes:
+            if ends not in partitions.made:
+                partitions.made[ends] = tuple(partitions.candidates(*ends))
+            return quotes(partitions.made[ends])
+
         for ends, segment in partitions.segments.items():
-            made = partitions.made.get(ends)
-            if made is None:
-                self.chains[ends] = floor(segment), False
+            found = partial(made, ends)
+            if ends in partitions.made:
+                self.chains[ends] = LazyQuotes(0, None, found)
+                self.look(ends)
             else:
-                self._quote(ends, made)
+                better = None if closer is None else partial(closer, segment)
+                self.chains[ends] = LazyQuotes(floor(segment), better, found)
 
     def look(self, ends: tuple[int, int]) -> None:
         """Make what is known of a chain's value better."""
-        if ends in self._quoted:
-            self._quoted[ends].look()
-            self._tell(ends)
-        elif self._closer is not None and ends not in self._floors:
-            floor = self._closer(self._partitions.segments[ends])
-            self._floors[ends] = floor or 0
-            self.chains[ends] = floor, floor is None
-        else:
-            made = self._partitions.made[ends] = tuple(self._partitions.candidates(*ends))
-            self._quote(ends, made)
-
-    def _quote(self, ends: tuple[int, int], candidates: tuple[Candidate, ...]) -> None:
-        self._quoted[ends] = self._quotes(candidates)
-        self._tell(ends)
-
-    def _tell(self, ends: tuple[int, int]) -> None:
-        """What is known of a chain's value by its candidates, and by what bounds all of them."""
-        least, known = self._quoted[ends].least
-        self.chains[ends] = least if known or least is None else max(least, self._floors.get(ends, 0)), known
+        self.chains[ends].look()
 
 
 _Quoting = Callable[[tuple[Candidate, ...]], Quotes]
@@ -218,7 +204,8 @@ class Partitions:
                     after = formats if output_format is Format.S8 else formats | {(stage.output, output_format)}
                     yield PathStep(i, i + 1, value, self._left(after, i + 1))
         for last in range(i + 2, len(graph.operators) + 1):
-            least, known = steps.chains.get((i, last), (None, False))
+            chain = steps.chains.get((i, last))
+            least, known = (None, False) if chain is None else chain.least
             if least is not None and self._roots.get(graph.operators[i].input) not in lies:
                 yield PathStep(i, last, least, self._left(formats, last), known)
 
@@ -272,13 +259,4 @@ class Partitions:
 
     def candidates(self, first: int, last: int) -> Iterator[Candidate]:
         """The candidates of a chain that reads and writes plain int8."""
-        assert self.problem.mcu is not None
-        ways = self.segments[first, last].ways(self.problem.mcu.core.has_fpu, self.problem.sites.outside is not None)
-        operators = self.problem.graph.operators
-        ends = (operators[first].input,), operators[last - 1].output
-        outer = Outer(self.problem.away, self._roots, self.problem.sites.tensors)
-        for plan, arena, stack in ways:
-            moved = outer.accesses(plan, *ends)
-            waits = outer.waits(moved)
-            for where in places_of(plan, self.problem.limits, self.problem.sites):
-                yield Candidate(plan, 1, arena, stack, where, self.floors.machine, moved, waits)
+        yield from self.floors.candidates(self.segments[first, last])

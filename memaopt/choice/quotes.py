@@ -1,4 +1,5 @@
-"""The least value of some candidates, where finding a value out takes time and a bound of it does not."""
+"""The least value of some candidates, where finding a value out takes time and a bound of it does not; and where making
+the candidates does."""
 
 from __future__ import annotations
 
@@ -30,3 +31,26 @@ class Quotes:
         while not self.least[1]:
             self.look()
         return self.least[0]
+
+
+class LazyQuotes:
+    """The same of candidates that are not made yet: at first a bound is known of them (None: there are none), then a
+    ``closer`` one, if there is one, then what is ``made``."""
+
+    def __init__(self, bound: int | None, closer: Callable[[], int | None] | None, made: Callable[[], Quotes]) -> None:
+        self.least: tuple[int | None, bool] = bound, bound is None
+        self._bound, self._closer, self._make = 0, closer, made
+        self._made: Quotes | None = None
+
+    def look(self) -> None:
+        """A better bound."""
+        if self._made is None and self._closer is not None:
+            bound, self._closer = self._closer(), None
+            self._bound, self.least = bound or 0, (bound, bound is None)
+            return
+        if self._made is None:
+            self._made = self._make()
+        else:
+            self._made.look()
+        least, known = self._made.least
+        self.least = least if known or least is None else max(least, self._bound), known

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from memaopt.alignment import align
 from memaopt.choice.problem import options_of
-from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of, stack_bytes
+from memaopt.choice.stages import ALIGNMENT, in_place_of, leads_of, sharing, stack_bytes
 from memaopt.kernels.chains.least import least_order
 from memaopt.kernels.chains.order import ChainRows, shape_of
 from memaopt.kernels.registry import CHAINS, Plan
@@ -33,6 +33,30 @@ class ChainWay(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
+class _Whole:
+    """What a chain is whichever tensors are outside the chip: its operators as one, and its plans, made once."""
+
+    graph: Graph
+    first: int
+    last: int
+    chain: LayerChain
+    made: dict[tuple[bool, ...], tuple[Plan, ...]] = field(default_factory=dict)
+
+    @cached_property
+    def as_one(self) -> Graph:
+        return as_one(self.graph, self.first, self.last)
+
+    def plans(self, has_fpu: bool, outside: bool, away: bool) -> tuple[Plan, ...]:
+        """Those that read and write plain int8, for a core and where constants and tensors may be."""
+        key = has_fpu, outside, away
+        if key not in self.made:
+            op = self.as_one.operators[self.first]
+            low = Lowered(self.chain, (op.input,))
+            self.made[key] = options_of(self.as_one, op, low, False, has_fpu, outside, away)
+        return self.made[key]
+
+
+@dataclass(frozen=True, eq=False)
 class ChainAt:
     """A chain that may be: the operators of a graph from the position ``first`` to before ``last``, with the tensors
     (alias roots) of ``away`` outside the chip."""
@@ -43,14 +67,29 @@ class ChainAt:
     chain: LayerChain
     shape: ChainRows
     away: frozenset[int]
-    _ways: dict[tuple[bool, bool], tuple[ChainWay, ...]] = field(default_factory=dict)
+    _whole: _Whole
+    _ways: dict[tuple[bool, ...], tuple[ChainWay, ...]] = field(default_factory=dict)
 
-    def ways(self, has_fpu: bool, outside: bool) -> tuple[ChainWay, ...]:
-        """Its plans that read and write plain int8, for a core and where constants may be; made once."""
-        key = has_fpu, outside
+    def beside(self, away: frozenset[int]) -> ChainAt:
+        """The same chain with other tensors outside."""
+        return replace(self, away=away, _ways={})
+
+    def ways(self, has_fpu: bool, outside: bool, away: bool = False) -> tuple[ChainWay, ...]:
+        """Its plans that read and write plain int8, for a core and where constants and tensors may be; made once."""
+        key = has_fpu, outside, away
         if key not in self._ways:
-            self._ways[key] = tuple(self._made(has_fpu, outside))
+            self._ways[key] = tuple(self._made(self._whole.plans(*key)))
         return self._ways[key]
+
+    @property
+    def input(self) -> int:
+        """The tensor that it reads."""
+        return self.graph.operators[self.first].input
+
+    @property
+    def output(self) -> int:
+        """The tensor that it writes."""
+        return self.graph.operators[self.last - 1].output
 
     @cached_property
     def arena_floor(self) -> int:
@@ -80,14 +119,16 @@ class ChainAt:
         costing what ``cost`` says; None if there is no plan."""
         return CHAINS.least(self.chain, None if most is None else most - self._ends, cost)
 
-    def _made(self, has_fpu: bool, outside: bool) -> Iterator[ChainWay]:
-        graph, first = self._as_one, self.first
-        op = graph.operators[first]
-        low = Lowered(self.chain, (op.input,))
-        for plan in options_of(graph, op, low, False, has_fpu, outside):
-            leads = leads_of(graph, {first: plan}, {first: low})
-            view = liveness.ruled(self._alive, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
-            arena = view.during(first, self._done) + align(plan.scratch_bytes, ALIGNMENT)
+    def _made(self, plans: Iterable[Plan]) -> Iterator[ChainWay]:
+        graph, first = self._whole.as_one, self.first
+        low = Lowered(self.chain, (graph.operators[first].input,))
+        alive: dict[tuple[object, ...], int] = {}
+        for plan in plans:
+            if sharing(plan) not in alive:
+                leads = leads_of(graph, {first: plan}, {first: low})
+                view = liveness.ruled(self._alive, in_place_of(graph, {first: plan}, {first: low}), leads, [first])
+                alive[sharing(plan)] = view.during(first, self._done)
+            arena = alive[sharing(plan)] + align(plan.scratch_bytes, ALIGNMENT)
             yield ChainWay(plan, arena, stack_bytes((plan,)))
 
     @property
@@ -96,12 +137,8 @@ class ChainAt:
         return (1 << self.first) - 1
 
     @cached_property
-    def _as_one(self) -> Graph:
-        return as_one(self.graph, self.first, self.last)
-
-    @cached_property
     def _alive(self) -> ArenaProblem:
-        return liveness.problem(self._as_one, ALIGNMENT, elementwise_in_place, {}, self.away)
+        return liveness.problem(self._whole.as_one, ALIGNMENT, elementwise_in_place, {}, self.away)
 
 
 @lru_cache(maxsize=4)
@@ -116,5 +153,6 @@ def segments_of(graph: Graph, away: frozenset[int]) -> Mapping[tuple[int, int], 
             if chain is None and not graph.operators[last - 1].alias:
                 break  # nor is any longer one
             if chain is not None and is_closed(graph, first, last) and (shape := shape_of(chain)) is not None:
-                found[first, last] = ChainAt(graph, first, last, chain, shape, away)
+                whole = _Whole(graph, first, last, chain)
+                found[first, last] = ChainAt(graph, first, last, chain, shape, away, whole)
     return found

@@ -139,10 +139,10 @@ class Stages:
             views[True] = liveness.problem(together, ALIGNMENT, elementwise_in_place, {}, gone)
         alive: dict[tuple[object, ...], int] = {}
         for plan in options[i]:
-            if _sharing(plan) not in alive:
+            if sharing(plan) not in alive:
                 in_place, leads = in_place_of(graph, {i: plan}, lowered), leads_of(graph, {i: plan}, lowered)
                 view = liveness.ruled(views[plan.input_format is Format.FUSED], in_place, leads, [i])
-                alive[_sharing(plan)] = view.during(i, done)
+                alive[sharing(plan)] = view.during(i, done)
         read = {False: lowered[i].inputs, True: lowered[pairs[i]].inputs if i in pairs else ()}
         candidates = []
         for plan, places in self._placed[i]:
@@ -151,7 +151,7 @@ class Stages:
                 Candidate(
                     plan,
                     lowered[i].batch,
-                    alive[_sharing(plan)] + align(plan.scratch_bytes, ALIGNMENT),
+                    alive[sharing(plan)] + align(plan.scratch_bytes, ALIGNMENT),
                     stack_bytes((plan,)),
                     where,
                     self.machine,
@@ -174,6 +174,6 @@ class Stages:
         }
 
 
-def _sharing(plan: Plan) -> tuple[object, ...]:
+def sharing(plan: Plan) -> tuple[object, ...]:
     """What decides which bytes are alive while a plan runs."""
     return plan.input_format is Format.FUSED, plan.in_place, plan.lead, plan.lead_step

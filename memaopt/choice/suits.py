@@ -8,15 +8,19 @@ what a choice has to agree on besides (flash, addresses, waiting that is not kno
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import NamedTuple
 
-from memaopt.choice.choice import fits
+from memaopt.choice.choice import Candidate, fits
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.paths import Formats
 from memaopt.choice.stages import Stages
 from memaopt.errors import UnfinishedError
 from memaopt.kernels.registry import Format
+from memaopt.memory.liveness import ArenaProblem
+from memaopt.networks.graph import Graph
 from memaopt.problems.words import Objective
 
 _MOST_STATES = 2_000
@@ -29,7 +33,7 @@ class Suited(NamedTuple):
     bound: int
 
 
-class _State(NamedTuple):
+class State(NamedTuple):
     """The tensors inside that are still to be read, the operator that is left to the one after it, and the formats of
     what is still to be read, where they are not plain int8."""
 
@@ -38,17 +42,129 @@ class _State(NamedTuple):
     formats: Formats = frozenset()
 
 
+class Step(NamedTuple):
+    """What an operator may do: the state afterwards, its output if that is outside, and the candidates it may do it
+    with; None where it does nothing that costs."""
+
+    state: State
+    away: int | None
+    offer: Offer | None
+
+
+class Offer(NamedTuple):
+    """Candidates that agree in formats, of one operator, with so much inside while it runs."""
+
+    position: int
+    during: frozenset[int]
+    fused: bool
+    formats: tuple[Format, Format]
+
+
 #: What was paid, and the tensors outside.
 _Path = tuple[int, tuple[int, ...]]
 
 
-class _Least(NamedTuple):
-    """What an operator costs at least by itself, by the formats that it reads and writes, and together with the one
-    before it, by that which it writes, as far as something fits. Whether it may be left to the one after it."""
+@dataclass(frozen=True, eq=False)
+class Walk:
+    """The steps along the order of execution, operator by operator."""
 
-    alone: Mapping[tuple[Format, Format], int]
-    fused: Mapping[Format, int]
-    deferred: bool
+    stages: Stages
+    _made: dict[tuple[int, frozenset[int]], tuple[Offer, ...]] = field(default_factory=dict)
+    _candidates: dict[Offer, tuple[Candidate, ...]] = field(default_factory=dict)
+    _deferred: set[int] = field(default_factory=set)
+
+    @cached_property
+    def everything(self) -> ArenaProblem:
+        """What is alive when, if all is inside but the ends that are asked to be outside."""
+        return self.stages.inside(self.ends)
+
+    @cached_property
+    def ends(self) -> frozenset[int]:
+        """Inputs and outputs outside."""
+        return self.stages.allowed.ends_away(self.stages.graph)
+
+    @cached_property
+    def roots(self) -> frozenset[int]:
+        """All tensors, by the first of their alias class."""
+        return frozenset(self.everything.sizes) | self.ends
+
+    @cached_property
+    def start(self) -> State:
+        """That of the network's inputs."""
+        known = self.everything.roots
+        return State(frozenset(known[t] for t in self.stages.graph.inputs if t in known))
+
+    @cached_property
+    def _fixed(self) -> frozenset[int]:
+        """What is inside whatever is chosen."""
+        return self.start.inside | self.everything.kept
+
+    @cached_property
+    def _plain(self) -> frozenset[int]:
+        graph, roots = self.stages.graph, self.stages.roots
+        return frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
+
+    def candidates(self, offer: Offer) -> tuple[Candidate, ...]:
+        """Those of an offer of a step, within the limits."""
+        return self._candidates[offer]
+
+    def steps(self, i: int, done: int, state: State) -> Iterator[Step]:
+        """What the operator at position ``i`` may do, before which those of ``done`` ran, a mask."""
+        graph, stages = self.stages.graph, self.stages
+        output = stages.roots.get(graph.operators[i].output, graph.operators[i].output)
+        after = done | 1 << i
+        for during, out in self.places(i, state.inside):
+            if i not in stages.lowered:
+                yield Step(self.left(state._replace(inside=during), after), out, None)
+                continue
+            offers = self._offers(i, done, during)
+            lies = dict(state.formats)
+            read = {lies.get(stages.roots.get(t, t), Format.S8) for t in stages.lowered[i].inputs}
+            for offer in offers:
+                asked, written = offer.formats
+                fits_state = (
+                    (not offer.fused and read == {asked})
+                    if state.left is None
+                    else (offer.fused and state.left == stages.pairs.get(i))
+                )
+                if fits_state and (written is Format.S8 or output not in self._plain):
+                    formats = state.formats if written is Format.S8 else state.formats | {(output, written)}
+                    yield Step(self.left(State(during, None, formats), after), out, offer)
+            if i in self._deferred and out is None and state.left is None and read == {Format.S8}:
+                # What it would have written lies nowhere.
+                yield Step(self.left(State(state.inside, i, state.formats), after), None, None)
+
+    def left(self, state: State, done: int) -> State:
+        """Of a state what is still to be read when those of ``done`` ran."""
+        everything, held = self.everything, set[int | None]()
+        if state.left is not None:
+            held = {everything.roots.get(t) for t in self.stages.graph.operators[state.left].inputs}
+        inside = (r for r in state.inside if r in everything.kept or r in held or everything.readers[r] & ~done)
+        formats = ((r, f) for r, f in state.formats if r in held or everything.readers[r] & ~done)
+        return State(frozenset(inside), state.left, frozenset(formats))
+
+    def places(self, i: int, inside: frozenset[int]) -> Iterator[tuple[frozenset[int], int | None]]:
+        """What is inside while an operator writes its output, and that where it is outside."""
+        made = self.everything.writes(i)
+        yield inside if made is None else inside | {made}, None
+        if made is not None and made not in self._fixed:
+            yield inside, made
+
+    def _offers(self, i: int, done: int, during: frozenset[int]) -> tuple[Offer, ...]:
+        """What the operator at position ``i`` can be with these tensors inside, as far as it fits."""
+        if (i, during) not in self._made:
+            away = self.roots - during
+            found: dict[Offer, list[Candidate]] = {}
+            for candidate in self.stages.of(i, done, away, self.stages.inside(away)).candidates:
+                plan = candidate.plan
+                if plan is DEFERRED:
+                    self._deferred.add(i)
+                elif fits(candidate, self.stages.limits):
+                    fused, formats = plan.input_format is Format.FUSED, (plan.input_format, plan.output_format)
+                    found.setdefault(Offer(i, during, fused, formats), []).append(candidate)
+            self._candidates.update((offer, tuple(each)) for offer, each in found.items())
+            self._made[i, during] = tuple(found)
+        return self._made[i, during]
 
 
 def suited(stages: Stages, objective: Objective) -> Suited | None:
@@ -57,85 +173,30 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
 
     Raises UnfinishedError where too many tensors are alive at once.
     """
-    graph, ends = stages.graph, stages.allowed.ends_away(stages.graph)
-    everything = stages.inside(ends)
-    roots = frozenset(everything.sizes) | ends
-    start = frozenset(everything.roots[t] for t in graph.inputs if t in everything.roots)
-    fixed = start | everything.kept
-    plain = frozenset(stages.roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
-    paths: dict[_State, _Path] = {_State(start): (0, ())}
+    walk = Walk(stages)
+    least: dict[Offer, int] = {}
+    paths: dict[State, _Path] = {walk.start: (0, ())}
     done = 0
     for i in stages.order:
-        made, known = everything.writes(i), dict[frozenset[int], _Least]()
-        output = stages.roots.get(graph.operators[i].output, graph.operators[i].output)
-        found: dict[_State, _Path] = {}
+        found: dict[State, _Path] = {}
         for state, (paid, gone) in paths.items():
-            for during, out in _places(state.inside, made, fixed):
-                more = gone if out is None else tuple(sorted((*gone, out)))
-                if i not in stages.lowered:
-                    _keep(found, state._replace(inside=during), (paid, more))
-                    continue
-                if during not in known:
-                    known[during] = _least(stages, objective, i, done, roots - during)
-                least, lies = known[during], dict(state.formats)
-                read = {lies.get(stages.roots.get(t, t), Format.S8) for t in stages.lowered[i].inputs}
-                ways = {written: price for (asked, written), price in least.alone.items() if read == {asked}}
-                if state.left is not None:
-                    ways = dict(least.fused) if state.left == stages.pairs.get(i) else {}
-                for written, price in ways.items():
-                    if written is Format.S8:
-                        _keep(found, _State(during, None, state.formats), (paid + price, more))
-                    elif output not in plain:
-                        after = state.formats | {(output, written)}
-                        _keep(found, _State(during, None, after), (paid + price, more))
-                if least.deferred and out is None and state.left is None and read == {Format.S8}:
-                    # What it would have written lies nowhere.
-                    _keep(found, _State(state.inside, i, state.formats), (paid, gone))
+            for step in walk.steps(i, done, state):
+                if step.offer is not None and step.offer not in least:
+                    least[step.offer] = min(c.floor(objective) for c in walk.candidates(step.offer))
+                price = 0 if step.offer is None else least[step.offer]
+                more = gone if step.away is None else tuple(sorted((*gone, step.away)))
+                path = paid + price, more
+                found[step.state] = min(found.get(step.state, path), path)
         done |= 1 << i
-        paths = {}
-        for state, path in found.items():
-            held = (
-                {everything.roots.get(t) for t in graph.operators[state.left].inputs}
-                if state.left is not None
-                else set()
-            )
-            kept = (r for r in state.inside if r in everything.kept or r in held or everything.readers[r] & ~done)
-            formats = ((r, f) for r, f in state.formats if r in held or everything.readers[r] & ~done)
-            _keep(paths, _State(frozenset(kept), state.left, frozenset(formats)), path)
-        if len(paths) > _MOST_STATES:
-            raise UnfinishedError(f"{graph.name}: too many tensors are alive at once to place them outside the chip")
+        paths = found
+        demand_few(stages.graph, len(paths))
     if not paths:
         return None
     price, gone = min(paths.values())
-    return Suited(frozenset(gone) | ends, price)
+    return Suited(frozenset(gone) | walk.ends, price)
 
 
-def _places(
-    inside: frozenset[int], made: int | None, fixed: frozenset[int]
-) -> Iterator[tuple[frozenset[int], int | None]]:
-    """What is inside while an operator runs, and its output where that is outside."""
-    yield inside if made is None else inside | {made}, None
-    if made is not None and made not in fixed:
-        yield inside, made
-
-
-def _keep(paths: dict[_State, _Path], state: _State, path: _Path) -> None:
-    """The better of two paths to a state."""
-    paths[state] = min(paths.get(state, path), path)
-
-
-def _least(stages: Stages, objective: Objective, i: int, done: int, away: frozenset[int]) -> _Least:
-    """What the operator at position ``i`` costs with these tensors outside."""
-    candidates = stages.of(i, done, away, stages.inside(away)).candidates
-    alone: dict[tuple[Format, Format], int] = {}
-    fused: dict[Format, int] = {}
-    for candidate in candidates:
-        plan = candidate.plan
-        if plan is not DEFERRED and fits(candidate, stages.limits):
-            price, written = candidate.floor(objective), plan.output_format
-            if plan.input_format is Format.FUSED:
-                fused[written] = min(fused.get(written, price), price)
-            else:
-                formats = plan.input_format, written
-                alone[formats] = min(alone.get(formats, price), price)
-    return _Least(alone, fused, any(candidate.plan is DEFERRED for candidate in candidates))
+def demand_few(graph: Graph, states: int) -> None:
+    """UnfinishedError where there are too many states at a position."""
+    if states > _MOST_STATES:
+        raise UnfinishedError(f"{graph.name}: too many tensors are alive at once to place them outside the chip")

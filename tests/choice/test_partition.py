@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 from collections.abc import Iterator
 from functools import partial
@@ -29,10 +28,9 @@ from memaopt.choice.quotes import Quotes
 from memaopt.choice.solution import search
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.machines.mcu import Mcu, mcu
-from memaopt.networks.chains import Chains, chain_of, depth_first, is_closed
+from memaopt.networks.chains import chain_of, depth_first
 from memaopt.networks.formats.model import Model
 from memaopt.networks.formats.tflite.writer import write
-from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Size2D
 from memaopt.networks.simplify import simplify
 from memaopt.networks.zoo import zoo
@@ -61,21 +59,6 @@ def test_random_chains_on_the_board(seed: int) -> None:
     assert abs(trial.cycles - plan.machine_cycles) <= 0.05 * trial.cycles
 
 
-def _partitions(graph: Graph) -> Iterator[Chains]:
-    """Every way to make chains of some operators."""
-    count = len(graph.operators)
-    ranges = [
-        (i, j)
-        for i in range(count)
-        for j in range(i + 2, count + 1)
-        if is_closed(graph, i, j) and chain_of(graph, graph.operators[i:j]) is not None
-    ]
-    for number in range(count // 2 + 1):
-        for chosen in itertools.combinations(ranges, number):
-            if all(a[1] <= b[0] for a, b in itertools.pairwise(chosen)):
-                yield chosen
-
-
 @pytest.mark.parametrize(
     ("seed", "machine", "place", "objective"),
     [(0, ZERO, "", "cycles"), (7, ZERO, "", "cycles"), (6, L4S5, "qspi", "cycles"), (2, L4S5, "qspi", "bytes")],
@@ -94,7 +77,7 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
         _check_floors(partitions)
         found = partitions.cheapest(problem.limits)
         prices = []
-        for chains in _partitions(graph):
+        for chains in partitions(graph):
             made = search(prepared(depth_first(graph, chains), arena=arena), objective)
             prices += [] if made.choice is None else [made.choice.price]
         assert found is not None
