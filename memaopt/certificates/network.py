@@ -79,6 +79,7 @@ class NetworkCertificate(OfModel):
     memory: MemoryPlan
     room: int | None = None
     outer_bound: int | None = None
+    chained_bound: int | None = None
     outer: MemoryPlan | None = None
     choice: ChoiceClaim
     potentials: tuple[Potentials, ...] = ()
@@ -203,6 +204,7 @@ def certify(plan: NetworkPlan, model: str | None = None) -> NetworkCertificate:
         memory=plan.memory,
         room=plan.room,
         outer_bound=plan.outer_bound,
+        chained_bound=plan.chained_bound,
         outer=plan.outer,
         choice=ChoiceClaim(
             price=plan.choice.price,

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from memaopt.certificates import envelope
 from memaopt.certificates.envelope import Verified
 from memaopt.certificates.network import NetworkCertificate, certify, derived
-from memaopt.choice import choice, compile, spaces
+from memaopt.choice import choice, compile, outside_chains, spaces
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.problem import Problem
@@ -129,6 +129,15 @@ def _false_claims(certificate: NetworkCertificate, problem: Problem, plan: Netwo
     said = certificate.choice
     if plan.chains:
         yield from _false_chains(plan)
+    if sites(plan.placement, plan.mcu).between:
+        bound = outside_chains.chained_bound(plan)
+        choice_, none = plan.choice, said.proof == "none"
+        if plan.chains:
+            choice_ = compile.bounded(choice_, bound or 0)
+        elif none:
+            choice_ = dataclasses.replace(choice_, bound=compile.lower_bound_of(plan))
+        plan = dataclasses.replace(plan, choice=choice_, chained_bound=bound)
+    elif plan.chains:
         try:
             bound = compile.partition_bound(plan)
         except FalseClaimError as error:

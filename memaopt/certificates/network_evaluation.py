@@ -113,9 +113,7 @@ def evaluate(
         goal = option("objective", objective)
         raise InputError(f"evaluate: {goal} weighs ram, which is no sum over layers: bound the arena")
     asked = given if isinstance(given, GivenPlan) else GivenPlan.parsed(given, "schedule", place)
-    if asked.chains and where.between:
-        raise InputError("evaluate: chains have no optimum beside them where tensors between layers may be outside")
-    if asked.chains and arena is None:
+    if asked.chains and arena is None and not where.between:
         arena = machine.sram.size  # then the best is looked for among all partitions into chains too
     compiled = partial(compile_network, model, machine, objective, sram=sram, flash=flash, arena=arena, place=place)
     judged: _Judged | None = None
@@ -150,7 +148,7 @@ def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     try:
         plan = compiled(among=among, chains={given.multiple: given.chains})
     except InputError:
-        if there or given.room == "any" or given.chains:  # of chains no tensors are tried outside
+        if there or given.room == "any":
             raise
         raise InfeasibleError(f"room: no tensors are tried outside for {given.room}") from None
     found = _Judged(plan, next(each for each in reversed(there) if each.away == plan.away))
@@ -187,7 +185,9 @@ def _check_memory(found: _Judged, given: GivenPlan) -> None:
 
 def _made(plan: NetworkPlan, given: GivenPlan, best: NetworkCertificate) -> NetworkEvaluation:
     price, least = plan.choice.price, best.choice.price
-    if price < least and best.choice.proof != "none":
+    # Of chains that do not pack as they are found, others may be better.
+    floor = least if best.chained_bound is None or not plan.chains else best.chained_bound
+    if price < floor and best.choice.proof != "none":
         raise DisagreementError(f"{plan.name}: the plan costs {price:,}, less than the optimum, {least:,}")
     totals = network_claims.totals(plan)
     if given.memory is not None:

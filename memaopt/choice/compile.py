@@ -19,6 +19,7 @@ from memaopt.choice.customs import refuse_with_customs
 from memaopt.choice.knee import knee
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
+from memaopt.choice.outside_chains import chained_bound, least_of, shortest
 from memaopt.choice.partition import Partitions
 from memaopt.choice.paths import Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
@@ -120,7 +121,9 @@ def compile_network(
             place=placed,
         )
         best = None if graph.by_rows else cheapest(spaces)
-        if chains is None and not there.between and (best is None or arena is not None):
+        if chains is None and there.between:
+            best = _outside_chains(spaces, best, objective, prepared, cheapest, sites(placed, mcu))
+        elif chains is None and (best is None or arena is not None):
             best = _depth_first(spaces, best, objective, prepared, cheapest)
         if best is not None:
             break
@@ -288,6 +291,39 @@ def _depth_first(
     return replace(best, choice=bounded(best.choice, min(least)), potentials=tuple(potentials))
 
 
+def _outside_chains(
+    spaces: Sequence[NetworkSpace],
+    best: NetworkPlan | None,
+    objective: Objective,
+    prepared: Callable[..., Problem],
+    cheapest: Callable[[Sequence[NetworkSpace]], NetworkPlan | None],
+    where: Sites,
+) -> NetworkPlan | None:
+    """The better of the best plan without chains and of the best with chains, tensors outside with either; None if
+    there is neither. What no chains cost less than is beside it, if that was found for all ways to simplify."""
+    least = list[int | None]()
+    for space in {each.multiple: each for each in reversed(spaces)}.values():
+        found, bound = shortest(space.problem, objective, None if best is None else best.choice.price)
+        least.append(bound)
+        if found is not None:
+            simple = replace(space.simple, graph=depth_first(space.simple.graph, found.chains))
+            chained = [
+                NetworkSpace(
+                    space.multiple, simple, made, Prices(made.stages, made.limits, objective), chains=found.chains
+                )
+                for made in problems(prepared, simple.graph, where)
+            ]
+            other = cheapest(chained)
+            if other is not None and (best is None or other.choice.price < best.choice.price):
+                best = other
+    if best is None:
+        return None
+    bound = least_of(least, best.choice.price)
+    if best.chains:
+        best = replace(best, choice=bounded(best.choice, 0 if bound is None else bound))
+    return replace(best, chained_bound=bound)
+
+
 def bounded(chosen: Choice, least: int) -> Choice:
     """A choice with chains, of which no partition into chains costs less than so much."""
     proof = chosen.proof if chosen.price == least else "none"
@@ -315,6 +351,8 @@ def partition_bound(plan: NetworkPlan) -> int:
 
 def lower_bound_of(plan: NetworkPlan) -> int:
     """What no choice is below in any of a plan's problems, found without looking at each."""
+    if plan.chains and sites(plan.placement, plan.mcu).between:
+        return chained_bound(plan) or 0
     return partition_bound(plan) if plan.chains else _least(list(problems_of(plan)), plan.objective, plan.choice.price)
 
 

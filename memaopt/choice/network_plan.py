@@ -118,9 +118,11 @@ class NetworkPlan:
     front are then the best of all, where that is another one, and the best in an arena a tenth smaller, if that costs
     little. ``outer``: where the tensors (alias roots) lie that are ``away``, outside the chip, since those inside have
     ``room`` bytes; if that is SUITED, nothing costs less than ``outer_bound``, whichever tensors are outside.
-    ``placement``: which memories buffers may live in. ``home``: the library that it is in with other networks, None for
-    one of its own; ``initialised``: whether that is initialised once, for whichever of them. ``potentials``: with
-    chains, what proves for each way to simplify the network that no partition into chains costs less than the bound.
+    ``chained_bound``: what no partition into chains costs less than, whichever tensors are outside, up to the plan's
+    own price. ``placement``: which memories buffers may live in. ``home``: the library that it is in with other
+    networks, None for one of its own; ``initialised``: whether that is initialised once, for whichever of them.
+    ``potentials``: with chains, what proves for each way to simplify the network that no partition into chains costs
+    less than the bound.
     """
 
     name: str
@@ -147,6 +149,7 @@ class NetworkPlan:
     away: frozenset[int] = frozenset()
     room: int | None = None
     outer_bound: int | None = None
+    chained_bound: int | None = None
     home: str | None = None
     initialised: bool = False
     potentials: tuple[Potentials, ...] = ()

@@ -5,14 +5,14 @@ point took, so no point is dominated, and between two points no budget was skipp
 arenas goes on where layers must be computed depth first. Where nothing fits the next budget, steps get smaller, down to
 a hundredth of what the last point took, so that the smallest that there is may be so much smaller. The front of arenas
 goes on to steps of 16 bytes, or to what no partition into chains takes less than. Where tensors between layers may lie
-outside the chip, each point is the best of all sets of them that are tried within its budget, and nothing is computed
-depth first.
+outside the chip, each point is the best of all sets of them that are tried within its budget, without chains and with
+those of the shortest path over both.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from memaopt.choice.compile import bounded, compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
+from memaopt.choice.outside_chains import shortest
 from memaopt.choice.partition import Partitions
 from memaopt.choice.paths import Stretch
 from memaopt.choice.placement import FLASH, ON_CHIP, SRAM, NetworkPlacement, sites
@@ -116,23 +117,39 @@ def _of_sets(graph: Graph, mcu: Mcu, place: NetworkPlacement, budget: str, defau
 
     def best(**limits: Any) -> Point | None:
         for placed in (place, *place.opened(mcu)):
-            prepared = partial(prepare, mcu=mcu, place=placed, **limits)
-            # The likely best first: what is not below it is passed over.
-            tried = sorted(problems(prepared, graph, sites(placed, mcu)), key=lambda each: each.room != SUITED)
-            found: tuple[Problem, Choice, MemoryPlan] | None = None
-            proof: choice.Proof = "enumeration"
-            for problem in tried:
-                one = search(problem, "cycles", None if found is None else found[1].price)
-                proof = weakest(proof, one.proof)
-                if one.choice is not None and one.memory is not None:
-                    found = problem, one.choice, one.memory
-            if found is not None:
-                return _point(*found).model_copy(update={"proof": proof})
+            prepared, where = partial(prepare, mcu=mcu, place=placed, **limits), sites(placed, mcu)
+            tried = list(problems(prepared, graph, where))
+            found, proof = _best_of(tried)
+            known = None if found is None else found[1].price
+            deep, bound = shortest(tried[0], "cycles", known)
+            point = None if found is None else _point(*found).model_copy(update={"proof": proof})
+            if deep is not None:
+                other, proof = _best_of(problems(prepared, depth_first(graph, deep.chains), where), known)
+                if other is not None:
+                    proven = proof if other[1].price == bound else "none"
+                    point = _point(*other).model_copy(update={"proof": proven, "chains": deep.chains})
+            if point is not None:
+                return point
         return None
 
     first = best() or _of_plan(default)
     points = _points(first, field, _STEPS["SRAM"], lambda limit: best(**{field: limit}))
     return _with_default(points, default) if budget == "arena" else points
+
+
+def _best_of(
+    tried: Iterable[Problem], below: int | None = None
+) -> tuple[tuple[Problem, Choice, MemoryPlan] | None, choice.Proof]:
+    """The best choice in any of some problems, below a price if one is given, and what is proven of all of them."""
+    found: tuple[Problem, Choice, MemoryPlan] | None = None
+    proof: choice.Proof = "enumeration"
+    # The likely best first: what is not below it is passed over.
+    for problem in sorted(tried, key=lambda each: each.room != SUITED):
+        one = search(problem, "cycles", below if found is None else found[1].price)
+        proof = weakest(proof, one.proof)
+        if one.choice is not None and one.memory is not None:
+            found = problem, one.choice, one.memory
+    return found, proof
 
 
 def _with_default(points: list[Point], plan: NetworkPlan) -> list[Point]:

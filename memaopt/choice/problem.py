@@ -66,6 +66,8 @@ class Problem:
     away: frozenset[int] = frozenset()
     room: int | None = None
     outer_bound: int | None = None
+    #: What the stages were made by, for other tensors outside.
+    made: Stages | None = None
 
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
@@ -200,7 +202,9 @@ def prepare(
     stages = tuple(made.every(gone))
     plain = frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
     positions = tuple(i for i in order if i in lowered)
-    return Problem(graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, gone, room, bound)
+    return Problem(
+        graph, lowered, pairs, positions, stages, plain, limits, order, mcu, allowed, gone, room, bound, made
+    )
 
 
 class Ways(NamedTuple):

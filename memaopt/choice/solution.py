@@ -119,11 +119,10 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
             return "what goes in and comes out"
         return graph.place(graph.operators[found.placed.peak_operator])
 
-    # Where tensors may be outside, all are here, and nothing is computed depth first.
-    chained = None if problem.sites.between else Partitions(problem, "cycles")
+    chained = Partitions(problem, "cycles")
     if limits.arena is not None:
         smallest = best_of(unlimited(problem), "arena")
-        deep = chained.smallest() if chained is not None and smallest.value > limits.arena else None
+        deep = chained.smallest() if smallest.value > limits.arena else None
         if deep is not None and limits.arena < deep.value < smallest.value:
             return InfeasibleError(
                 f"{name} needs an arena of {deep.value:,} bytes, {deep.value - limits.arena:,} more than the "
@@ -137,7 +136,7 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
             )
     smallest = best_of(unlimited(problem, arena=limits.arena), "sram")
     sram = smallest.value
-    deep = chained.smallest("sram_bytes") if chained is not None and sram > limits.sram else None
+    deep = chained.smallest("sram_bytes") if sram > limits.sram else None
     if deep is not None and limits.sram < deep.value < sram:
         return InfeasibleError(
             f"{name} needs at least {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the "

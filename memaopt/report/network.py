@@ -291,9 +291,16 @@ def _sets(plan: NetworkPlan) -> str:
     if bound is None:
         sets = "none, for each eighth of the SRAM those that leave that much room, and all that may be"
         return f"among those tried, with the best kernels each: {sets}"
+    chains = " with these chains" if plan.chains else ""
     if bound == price:
-        return "no others outside would do better in this order, as a shortest path over where each is shows"
-    return f"no others outside would do better in this order by more than {(price - bound) / price:.1%}"
+        told = f"no others outside would do better{chains} in this order, as a shortest path over where each is shows"
+    else:
+        told = f"no others outside would do better{chains} in this order by more than {(price - bound) / price:.1%}"
+    least = plan.chained_bound
+    if least is None:
+        return told
+    far = "" if least == price else f" by more than {(price - least) / price:.1%}"
+    return f"{told}; no chains, with whatever tensors outside, in that of the file{far}"
 
 
 def _in_ram(plan: NetworkPlan) -> list[tuple[str, str, str]]:

@@ -234,13 +234,14 @@ def _least(stages: Stages, objective: str, gone: frozenset[int]) -> int | None:
 
 
 def test_what_crosses_of_a_network_larger_than_the_sram() -> None:
-    """Catches kernels that lose a way to read what lies outside once: by blocks, strips that slide, fetched inputs."""
+    """Catches kernels that lose a way to read what lies outside once: by blocks, strips that slide, fetched inputs; and
+    a chain that is not found."""
     place = NetworkPlacement.asked("weights=qspi,activations=fmc")
     plan = compile_network(zoo.build("resnet8"), mcu("stm32f469"), "bytes", sram=16 << 10, place=place)
     moved = network_traffic(plan).memories
-    assert moved["qspi"].bytes + moved["fmc"].bytes <= 292_000
+    assert moved["qspi"].bytes + moved["fmc"].bytes <= 210_000
     assert plan.outer_bound is not None
-    assert 0.95 * plan.choice.price < plan.outer_bound <= plan.choice.price
+    assert 0.93 * plan.choice.price < plan.outer_bound <= plan.choice.price
 
 
 def test_tensors_outside_in_other_uses() -> None:
