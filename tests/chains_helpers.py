@@ -156,7 +156,7 @@ def wide_plan(seed: int) -> NetworkPlan:
     return compile_network(graph, ZERO, chains={multiple: (ends,)}, among=among)
 
 
-def partitions(graph: Graph) -> Iterator[Chains]:
+def every_partition(graph: Graph) -> Iterator[Chains]:
     """Every way to make chains of some operators."""
     count = len(graph.operators)
     ranges = [

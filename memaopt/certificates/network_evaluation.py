@@ -138,9 +138,10 @@ def evaluate(
 
 def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     """The best plan with the kernels that are given. Raises InfeasibleError if there is none."""
-    there: list[Problem] = []
+    there, tried = list[Problem](), list[Problem]()
 
     def among(problem: Problem) -> Problem | None:
+        tried.append(problem)
         left = given.among(problem)
         there.extend([] if left is None else [left])
         return left
@@ -148,7 +149,7 @@ def _judged(compiled: Callable[..., NetworkPlan], given: GivenPlan) -> _Judged:
     try:
         plan = compiled(among=among, chains={given.multiple: given.chains})
     except InputError:
-        if there or given.room == "any":
+        if there or given.room == "any" or not tried:  # then it is not for the tensors outside
             raise
         raise InfeasibleError(f"room: no tensors are tried outside for {given.room}") from None
     found = _Judged(plan, next(each for each in reversed(there) if each.away == plan.away))

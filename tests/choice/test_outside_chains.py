@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from chains_helpers import partitions, random_chain
+from chains_helpers import every_partition, random_chain
 
 from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
@@ -61,7 +61,7 @@ def test_no_partition_with_any_tensors_outside_is_better(seed: int, objective: O
 
 def _choices(graph: Graph, objective: Objective) -> Iterator[list[tuple[Candidate, ...]]]:
     """For every partition into chains and every set of tensors outside the candidates of each operator."""
-    for chains in partitions(graph):
+    for chains in every_partition(graph):
         made = prepare(depth_first(graph, chains), F469, place=PLACE, formats=False, objective=objective).made
         assert made is not None
         ends = {made.roots.get(t, t) for t in (*graph.inputs, *graph.outputs)}

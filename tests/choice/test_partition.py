@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from chains_helpers import ZERO, check, random_chain
+from chains_helpers import ZERO, check, every_partition, random_chain
 
 import memaopt
 from memaopt.certificates import network as certificate
@@ -77,7 +77,7 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
         _check_floors(partitions)
         found = partitions.cheapest(problem.limits)
         prices = []
-        for chains in partitions(graph):
+        for chains in every_partition(graph):
             made = search(prepared(depth_first(graph, chains), arena=arena), objective)
             prices += [] if made.choice is None else [made.choice.price]
         assert found is not None
