@@ -24,14 +24,14 @@ from memaopt.choice.problem import Problem
 from memaopt.choice.quotes import LazyQuotes, Quotes
 from memaopt.choice.segments import ChainAt, segments_of
 from memaopt.choice.spaces import problem_within, simplifications
-from memaopt.choice.suits import Offer, State, Walk, demand_few
+from memaopt.choice.suits import PlaceWalk, WalkOffer, WalkState, demand_few
 from memaopt.errors import UnfinishedError
 from memaopt.networks.chains import Chains
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
 #: What a step's cost is known by: an offer of one operator, or a chain's ends and what is inside meanwhile.
-_Key = Offer | tuple[int, int, frozenset[int]]
+_Key = WalkOffer | tuple[int, int, frozenset[int]]
 
 
 class OutsideChains(NamedTuple):
@@ -48,13 +48,13 @@ class _Step(NamedTuple):
 
     first: int
     last: int
-    state: State
+    state: WalkState
     away: int | None
     key: _Key | None
 
 
 #: Of a state: the least value of a way there, its last step and the state before that.
-_Reached = dict[State, tuple[int, _Step | None, State | None]]
+_Reached = dict[WalkState, tuple[int, _Step | None, WalkState | None]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,7 +64,7 @@ class OutsidePaths:
     problem: Problem
     objective: Objective
     _quotes: dict[_Key, LazyQuotes] = field(default_factory=dict)
-    _steps: dict[tuple[int, State], tuple[_Step, ...]] = field(default_factory=dict)
+    _steps: dict[tuple[int, WalkState], tuple[_Step, ...]] = field(default_factory=dict)
 
     def cheapest(self, below: int | None = None) -> OutsideChains | None:
         """The shortest path; None if there is none. Where none is ``below`` a price one without chains stands for them,
@@ -108,13 +108,13 @@ class OutsidePaths:
             demand_few(self.problem.graph, len(best[i]))
         return best
 
-    def _from(self, i: int, state: State) -> tuple[_Step, ...]:
+    def _from(self, i: int, state: WalkState) -> tuple[_Step, ...]:
         """The steps from a state, with what is known of what they cost."""
         if (i, state) not in self._steps:
             self._steps[i, state] = (*self._layer(i, state), *self._chains(i, state))
         return self._steps[i, state]
 
-    def _layer(self, i: int, state: State) -> Iterator[_Step]:
+    def _layer(self, i: int, state: WalkState) -> Iterator[_Step]:
         """The operator by itself, or left to its reader, or computed with what was left to it."""
         for step in self._walk.steps(i, (1 << i) - 1, state):
             if step.offer is not None and step.offer not in self._quotes:
@@ -123,7 +123,7 @@ class OutsidePaths:
                 self._quotes[step.offer] = LazyQuotes(min(c.floor(self.objective) for c in candidates), None, made)
             yield _Step(i, i + 1, step.state, step.away, step.offer)
 
-    def _chains(self, i: int, state: State) -> Iterator[_Step]:
+    def _chains(self, i: int, state: WalkState) -> Iterator[_Step]:
         """Chains that start with an operator: their ends are plain int8."""
         walk, input_ = self._walk, self._walk.stages.roots.get(self.problem.graph.operators[i].input)
         if state.left is not None or any(tensor == input_ for tensor, _ in state.formats):
@@ -135,7 +135,7 @@ class OutsidePaths:
                 if key not in self._quotes:
                     self._quotes[key] = self._of_chain(segment.beside(walk.roots - during))
                 if self._quotes[key].least[0] is not None:
-                    yield _Step(i, segment.last, walk.left(State(during, None, state.formats), done), out, key)
+                    yield _Step(i, segment.last, walk.left(WalkState(during, None, state.formats), done), out, key)
 
     def _of_chain(self, segment: ChainAt) -> LazyQuotes:
         floors, limits = self._floors, self.problem.limits
@@ -160,9 +160,9 @@ class OutsidePaths:
         return not self.problem.graph.states and self.problem.order == tuple(range(len(self.problem.graph.operators)))
 
     @cached_property
-    def _walk(self) -> Walk:
+    def _walk(self) -> PlaceWalk:
         assert self.problem.made is not None
-        return Walk(self.problem.made)
+        return PlaceWalk(self.problem.made)
 
     @cached_property
     def _floors(self) -> Floors:
@@ -179,7 +179,7 @@ class OutsidePaths:
 
 def _path(reached: list[_Reached]) -> tuple[int, list[_Step]]:
     """The value of the shortest path, and its steps."""
-    state: State | None = min(reached[-1], key=lambda each: reached[-1][each][0])
+    state: WalkState | None = min(reached[-1], key=lambda each: reached[-1][each][0])
     assert state is not None
     value, at, taken = reached[-1][state][0], len(reached) - 1, list[_Step]()
     while at:

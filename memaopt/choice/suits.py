@@ -33,7 +33,7 @@ class Suited(NamedTuple):
     bound: int
 
 
-class State(NamedTuple):
+class WalkState(NamedTuple):
     """The tensors inside that are still to be read, the operator that is left to the one after it, and the formats of
     what is still to be read, where they are not plain int8."""
 
@@ -42,16 +42,16 @@ class State(NamedTuple):
     formats: Formats = frozenset()
 
 
-class Step(NamedTuple):
+class WalkStep(NamedTuple):
     """What an operator may do: the state afterwards, its output if that is outside, and the candidates it may do it
     with; None where it does nothing that costs."""
 
-    state: State
+    state: WalkState
     away: int | None
-    offer: Offer | None
+    offer: WalkOffer | None
 
 
-class Offer(NamedTuple):
+class WalkOffer(NamedTuple):
     """Candidates that agree in formats, of one operator, with so much inside while it runs."""
 
     position: int
@@ -65,12 +65,12 @@ _Path = tuple[int, tuple[int, ...]]
 
 
 @dataclass(frozen=True, eq=False)
-class Walk:
+class PlaceWalk:
     """The steps along the order of execution, operator by operator."""
 
     stages: Stages
-    _made: dict[tuple[int, frozenset[int]], tuple[Offer, ...]] = field(default_factory=dict)
-    _candidates: dict[Offer, tuple[Candidate, ...]] = field(default_factory=dict)
+    _made: dict[tuple[int, frozenset[int]], tuple[WalkOffer, ...]] = field(default_factory=dict)
+    _candidates: dict[WalkOffer, tuple[Candidate, ...]] = field(default_factory=dict)
     _deferred: set[int] = field(default_factory=set)
 
     @cached_property
@@ -89,10 +89,10 @@ class Walk:
         return frozenset(self.everything.sizes) | self.ends
 
     @cached_property
-    def start(self) -> State:
+    def start(self) -> WalkState:
         """That of the network's inputs."""
         known = self.everything.roots
-        return State(frozenset(known[t] for t in self.stages.graph.inputs if t in known))
+        return WalkState(frozenset(known[t] for t in self.stages.graph.inputs if t in known))
 
     @cached_property
     def _fixed(self) -> frozenset[int]:
@@ -104,18 +104,18 @@ class Walk:
         graph, roots = self.stages.graph, self.stages.roots
         return frozenset(roots.get(t, t) for t in (*graph.inputs, *graph.outputs))
 
-    def candidates(self, offer: Offer) -> tuple[Candidate, ...]:
+    def candidates(self, offer: WalkOffer) -> tuple[Candidate, ...]:
         """Those of an offer of a step, within the limits."""
         return self._candidates[offer]
 
-    def steps(self, i: int, done: int, state: State) -> Iterator[Step]:
+    def steps(self, i: int, done: int, state: WalkState) -> Iterator[WalkStep]:
         """What the operator at position ``i`` may do, before which those of ``done`` ran, a mask."""
         graph, stages = self.stages.graph, self.stages
         output = stages.roots.get(graph.operators[i].output, graph.operators[i].output)
         after = done | 1 << i
         for during, out in self.places(i, state.inside):
             if i not in stages.lowered:
-                yield Step(self.left(state._replace(inside=during), after), out, None)
+                yield WalkStep(self.left(state._replace(inside=during), after), out, None)
                 continue
             offers = self._offers(i, done, during)
             lies = dict(state.formats)
@@ -129,19 +129,19 @@ class Walk:
                 )
                 if fits_state and (written is Format.S8 or output not in self._plain):
                     formats = state.formats if written is Format.S8 else state.formats | {(output, written)}
-                    yield Step(self.left(State(during, None, formats), after), out, offer)
+                    yield WalkStep(self.left(WalkState(during, None, formats), after), out, offer)
             if i in self._deferred and out is None and state.left is None and read == {Format.S8}:
                 # What it would have written lies nowhere.
-                yield Step(self.left(State(state.inside, i, state.formats), after), None, None)
+                yield WalkStep(self.left(WalkState(state.inside, i, state.formats), after), None, None)
 
-    def left(self, state: State, done: int) -> State:
+    def left(self, state: WalkState, done: int) -> WalkState:
         """Of a state what is still to be read when those of ``done`` ran."""
         everything, held = self.everything, set[int | None]()
         if state.left is not None:
             held = {everything.roots.get(t) for t in self.stages.graph.operators[state.left].inputs}
         inside = (r for r in state.inside if r in everything.kept or r in held or everything.readers[r] & ~done)
         formats = ((r, f) for r, f in state.formats if r in held or everything.readers[r] & ~done)
-        return State(frozenset(inside), state.left, frozenset(formats))
+        return WalkState(frozenset(inside), state.left, frozenset(formats))
 
     def places(self, i: int, inside: frozenset[int]) -> Iterator[tuple[frozenset[int], int | None]]:
         """What is inside while an operator writes its output, and that where it is outside."""
@@ -150,18 +150,18 @@ class Walk:
         if made is not None and made not in self._fixed:
             yield inside, made
 
-    def _offers(self, i: int, done: int, during: frozenset[int]) -> tuple[Offer, ...]:
+    def _offers(self, i: int, done: int, during: frozenset[int]) -> tuple[WalkOffer, ...]:
         """What the operator at position ``i`` can be with these tensors inside, as far as it fits."""
         if (i, during) not in self._made:
             away = self.roots - during
-            found: dict[Offer, list[Candidate]] = {}
+            found: dict[WalkOffer, list[Candidate]] = {}
             for candidate in self.stages.of(i, done, away, self.stages.inside(away)).candidates:
                 plan = candidate.plan
                 if plan is DEFERRED:
                     self._deferred.add(i)
                 elif fits(candidate, self.stages.limits):
                     fused, formats = plan.input_format is Format.FUSED, (plan.input_format, plan.output_format)
-                    found.setdefault(Offer(i, during, fused, formats), []).append(candidate)
+                    found.setdefault(WalkOffer(i, during, fused, formats), []).append(candidate)
             self._candidates.update((offer, tuple(each)) for offer, each in found.items())
             self._made[i, during] = tuple(found)
         return self._made[i, during]
@@ -173,12 +173,12 @@ def suited(stages: Stages, objective: Objective) -> Suited | None:
 
     Raises UnfinishedError where too many tensors are alive at once.
     """
-    walk = Walk(stages)
-    least: dict[Offer, int] = {}
-    paths: dict[State, _Path] = {walk.start: (0, ())}
+    walk = PlaceWalk(stages)
+    least: dict[WalkOffer, int] = {}
+    paths: dict[WalkState, _Path] = {walk.start: (0, ())}
     done = 0
     for i in stages.order:
-        found: dict[State, _Path] = {}
+        found: dict[WalkState, _Path] = {}
         for state, (paid, gone) in paths.items():
             for step in walk.steps(i, done, state):
                 if step.offer is not None and step.offer not in least:
