@@ -279,6 +279,7 @@ def test_random_layers_are_predicted_within_ten_percent():
         ("small table", Lookup(37, rng.integers(-128, 128, 256).astype(np.int8))),
         ("two a row", Softmax(9, 2, 1 << 30, 22, -124)),
         ("one row", Softmax(1, 3, 1 << 30, 22, -124)),
+        ("two rows by words", Softmax(2, 20, 1 << 30, 22, -124)),
         ("more than the cache", conv(rng, (3, 20, 48), 5, stride=(2, 2))),
         ("mean", Mean((6, 9, 16), (1,), 3, Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2])))),
         ("pad", Movement("PAD", 10 * 6 * 5, (box(0, (8, 4, 5), (10, 6, 5), shape=(8, 4, 5), output_start=(1, 1, 0)),))),
@@ -291,6 +292,7 @@ def test_random_layers_are_predicted_within_ten_percent():
     elsewhere = [
         ("nrf52840", "reset", _pool(PoolKind.MAX, 2)),
         ("nrf52840", "reset", Softmax(11, 9, 1 << 30, 22, -124)),
+        ("nrf52840", "reset", Softmax(8, 32, 1 << 30, 22, -124)),
         ("lpc54114", "stock", Softmax(28, 72, 1 << 30, 22, -124)),
         ("stm32f303", "stock", Lookup(250, table)),
         (

@@ -3,7 +3,7 @@
 from memaopt.access import loads, stores
 from memaopt.kernels import around
 from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Literal, Loop, Node, TableLoads, compiled
+from memaopt.kernels.code import TABLE, Literal, Loop, Node, Straight, TableLoads, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.plan import Plan, Promise
@@ -74,11 +74,14 @@ def _code(layer: Softmax) -> tuple[Node, ...]:
     return (*around.entry(), Loop(row, layer.rows))
 
 
-#: Likewise of four elements by words, where each begins in whole words: in the first pass; in the second and the third
-#: until the first of their four exponentials is loaded, from each to the next, and from the last one on.
-_FOUR_GREATEST = Compiled(16, 7)
-_FOUR_SUMMED = (Compiled(16, 7), Compiled(12, 4), Compiled(28, 10))
-_FOUR_GIVEN = (Compiled(20, 9), Compiled(8, 2), Compiled(120, 41))
+#: Likewise of four elements by words, each in whole words: a turn of each pass, instruction by instruction.
+#: What loads an exponential is the word that each of these ends with but the last.
+_FOUR_GREATEST = Straight((2, 1, 1, 3), (0,) * 4)
+_FOUR_SUMMED = (3, 1, 2, 1, 2), (1, 1, 2), (1, 1, 2), (1,), (1, 1, 1, 1, 1, 1, 1, 3)
+_FOUR_GIVEN = (
+    (3, 1, 2, 1, 1, 3), (1,), (2, 2), (1,),
+    (1, 2, 1, 2, 1, 1, 2, 1, 1, 1, 2, 1, *(1,) * 5, 2, 1, *(1,) * 5, 2, 1, 1, 2, 2, 1, 2),
+)  # fmt: skip
 #: Of the layer its entry and its exit, of a row what lies before, between and behind these passes and the reciprocal.
 _ENTRY, _EXIT = Compiled(32, 12), Compiled(8, 12)
 _FIRST, _GREATER, _SUMMED, _STEP_BY_WORDS = Compiled(4, 4), Compiled(32, 12), Compiled(64, 20), Compiled(88, 28)
@@ -100,12 +103,9 @@ class WordSoftmax:
         if layer.output_bits > 8 or not _LEAST <= layer.depth <= _MOST:
             return ()
         n, (words, rest) = layer.rows * layer.depth, divmod(layer.depth, 4)
-        load = TableLoads(1024, 1, 2 * n)
-        summed, given = (
-            Loop((piece(before), *(load, piece(between)) * 3, load, piece(behind)), words)
-            for before, between, behind in (_FOUR_SUMMED, _FOUR_GIVEN)
-        )
-        greatest, reciprocal = around.each(words - 1, _FOUR_GREATEST), around.each(3, _STEP_BY_WORDS)
+        load = TableLoads(1024, 4, 2 * n, marked=True)
+        summed, given = (Loop((_looking_up(turn), load), words) for turn in (_FOUR_SUMMED, _FOUR_GIVEN))
+        greatest, reciprocal = Loop((_FOUR_GREATEST,), words - 1), around.each(3, _STEP_BY_WORDS)
         row: tuple[Node, ...] = (
             piece(_FIRST),
             greatest,
@@ -119,7 +119,9 @@ class WordSoftmax:
         )
         if rest:
             row += (piece(Compiled(_REST.size * rest, _REST.cycles * rest + _ANYWHERE * words)),)
-        code = (piece(_ENTRY), Literal(), Loop(row, layer.rows), piece(_EXIT))
+        # Two rows are written out, whatever the C says of unrolling.
+        rows = row * 2 if layer.rows == 2 else (Loop(row, layer.rows),)
+        code = (piece(_ENTRY), Literal(), *rows, piece(_EXIT))
         read = layer.rows * (3 * words + (rest > 0))
         written = stores(layer.rows * words, 4) + stores(layer.rows * rest, 1)
         return (
@@ -137,6 +139,12 @@ class WordSoftmax:
 
     def emit(self, layer: Softmax, plan: Plan, name: str) -> Emitted:
         return _emitted(layer, plan, name, "kernels/softmax/softmax_words.c.j2")
+
+
+def _looking_up(parts: tuple[tuple[float, ...], ...]) -> Straight:
+    """Consecutive parts of a loop's code, each of which but the last ends with a load from a table."""
+    loads = [(0,) * (len(part) - 1) + (TABLE + 1 if part is not parts[-1] else 0,) for part in parts]
+    return Straight(sum(parts, ()), sum(loads, ()))
 
 
 FAMILIES = (TableSoftmax(), WordSoftmax())
