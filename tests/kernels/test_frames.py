@@ -77,6 +77,7 @@ def _layers() -> Iterator[Layer]:
     yield depthwise(rng, (35, 29, 7), (7, 7))
     yield depthwise(rng, (20, 16, 18))
     yield conv_depthwise(rng, (13, 8, 8), 8, (3, 3))
+    yield conv_depthwise(rng, (13, 24, 3), 8, (3, 3))
     yield conv(rng, (12, 12, 16), 8, (3, 3))
     yield conv(rng, (11, 5, 3), 96)
     yield conv(rng, (10, 40, 3), 5, (3, 3))

@@ -97,7 +97,8 @@ class ChainedChannelsKernel:
     @property
     def tile(self) -> str:
         """For people."""
-        return f"{ROWS}x{self.n}{f' by {self.unroll}' if self.unroll else ' held' if self.holds else ''}"
+        form = f" by {self.unroll}" if self.unroll else " shared" if self.shared else " held" if self.holds else ""
+        return f"{ROWS}x{self.n}{form}"
 
     @property
     def details(self) -> str:

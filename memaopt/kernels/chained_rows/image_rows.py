@@ -143,6 +143,11 @@ class ImageRows(NamedTuple):
         return TAPS * self.row_bytes if self.padded(range(self.height)) else 0
 
     @property
+    def scratch_bytes(self) -> int:
+        """Of all copies."""
+        return self.edge_bytes + self.whole_bytes
+
+    @property
     def groups(self) -> list[int]:
         """The first rows of the columns of three; the last ones may be computed twice."""
         return [min(y, self.height - TILE) for y in range(0, self.height, TILE)]
@@ -226,14 +231,16 @@ def image_rows(layer: Conv, columns: bool) -> ImageRows | None:
 
 class RowsWork(NamedTuple):
     """What computing rows of outputs takes: accesses of the input, of scratch memory, of outputs, parameters and the
-    stack; what is executed; and cycles of the kernels in it."""
+    stack; what is executed first, and then in each of so many turns; and cycles of the kernels in them."""
 
     input: Access
     scratch: Access
     output: Access
     parameters: Access
     stack: Access
-    code: tuple[Node, ...]
+    first: tuple[Node, ...]
+    turn: tuple[Node, ...]
+    turns: int
     kernels: float
 
 
@@ -272,9 +279,9 @@ def rows_work(
             kernels += edges * count * (kernel.tile_cycles + kernel.call_cycles)
             row += tuple(around.piece(copied) for _ in range(TAPS))
             tiles += (around.piece(_CALL), kernel.call(1)) * edges
-        code: tuple[Node, ...] = (Loop((*row, *tiles), count),)
+        turn, turns = (*row, *tiles), count
     else:
-        groups = len(rows.groups)
+        groups = turns = len(rows.groups)
         at = [y - rows.above + i for y in rows.groups for i in range(rows.deep)]
         found = sum(0 <= each < rows.rows for each in at)
         sides = [side for side in (rows.left, rows.right) if side]
@@ -283,13 +290,13 @@ def rows_work(
         read += loads(found * words, 4)
         scratch += edged + stores(len(at) * words, 4)
         kernels += groups * (sum(sides) * across.tile_cycles + len(sides) * across.call_cycles)
-        group: tuple[Node, ...] = (around.piece(_GROUP), Loop((around.piece(_EDGES), around.piece(copied)), rows.deep))
-        group += (Loop((*row, *tiles), count / groups),)
+        turn = (around.piece(_GROUP), Loop((around.piece(_EDGES), around.piece(copied)), rows.deep))
+        turn += (Loop((*row, *tiles), count / groups),)
         for side in sides:
-            group += (around.piece(_CALL), across.call(side))
-        code = (Loop(group, groups),)
+            turn += (around.piece(_CALL), across.call(side))
+    first: tuple[Node, ...] = ()
     if rows.edge_bytes:
         scratch += stores(rows.edge_bytes // _WORD, 4)
-        code = (around.piece(around.CALL), around.fill_words(rows.edge_bytes // _WORD), *code)
+        first = (around.piece(around.CALL), around.fill_words(rows.edge_bytes // _WORD))
     output, parameters, stack = total
-    return RowsWork(read, scratch, output, parameters, stack, code, kernels)
+    return RowsWork(read, scratch, output, parameters, stack, first, turn, turns, kernels)

@@ -12,6 +12,7 @@ from memaopt.kernels.chained_rows.chained_channels import kernel_of, weight_stre
 from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm
 from memaopt.kernels.chained_rows.image_rows import ImageRows, RowsWork, image_rows, rows_work
 from memaopt.kernels.chained_rows.shared_words import CHANNELS, SharedWords
+from memaopt.kernels.code import Loop
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import data_bytes, dimensions, pareto
@@ -86,16 +87,16 @@ class SharedRows:
             return None
         kernel, across, rows, proven = chosen
         work, frame = chosen.work, _FRAMES[columns]
-        code = (*around.entry(), *work.code)
+        code = (*around.entry(), *work.first, Loop(work.turn, work.turns))
         shared = sum(each.code_bytes for each in chosen.kernels)
         return Plan(
             family=self.name,
-            tile=kernel.tile.replace("held", "shared") + (" and columns" if across is not None else ""),
+            tile=kernel.tile + (" and columns" if across is not None else ""),
             cycles=round(cycles_of(code, kernels=False) + work.kernels),
             promise=Promise((work.input,), work.output, work.parameters, work.scratch, work.stack),
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words),
             code_bytes=shared + frame.code,
-            scratch_bytes=rows.edge_bytes + rows.whole_bytes,
+            scratch_bytes=rows.scratch_bytes,
             stack_bytes=max(each.stack_bytes for each in chosen.kernels) + frame.stack,
             kernels=tuple(each.name for each in chosen.kernels),
             shared_bytes=shared,

@@ -4,6 +4,8 @@ The kernel of raw pairs or that of chained channels stores its outputs as int16 
 planes of the depthwise walk, so the tensor between them never exists: nothing is gathered, and no memory but the planes
 is needed for it.
 
+Of a first layer rows may be read where the image has them (memaopt/kernels/chained_rows/image_rows.py).
+
 - whole: the planes hold all rows, channel after channel, as the walk has them when it runs alone. Fastest.
 - in bands of rows of the depthwise layer's outputs: rows lie one after the other, in each of them the channels. The
   rows that the next band shares move to the top, the convolution computes the rest.
@@ -15,14 +17,17 @@ rows written, in ascending order. Preconditions, checked offline: those of both 
 from dataclasses import replace
 from typing import NamedTuple
 
-from memaopt.access import loads, stores
+from memaopt.access import Access, loads, stores
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chained_channels
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, PatchForm
+from memaopt.kernels.chained_rows.image_rows import ImageRows, image_rows, rows_work
+from memaopt.kernels.chained_rows.shared_rows import shared_kernel
 from memaopt.kernels.code import Assembly, Loop, Node
+from memaopt.kernels.conv_depthwise.bands import Band, Planes, bands_of, lead_of_bands, planes_of
 from memaopt.kernels.depthwise.depthwise import Walked
-from memaopt.kernels.depthwise.kernels import Geometry, geometry
+from memaopt.kernels.depthwise.kernels import geometry
 from memaopt.kernels.depthwise.walk import walk_for, walk_parameters
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
@@ -37,7 +42,7 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
-from memaopt.problems.layers import Conv, ConvDepthwise, Depthwise
+from memaopt.problems.layers import Conv, ConvDepthwise
 
 _BANDS = (2, 3, 4, 6, 12, 24)  # bands that an image is divided into
 _STRIPS = (1, 2, 4)
@@ -54,48 +59,16 @@ _CODE = {
     (True, True, False): 984,
     (True, True, True): 984,
 }
-
-
-class Planes(NamedTuple):
-    """Where the values lie: ``row`` bytes from a row to the next, ``channel`` from a channel to the next, ``pitch``
-    bytes for a row of one channel, values from column ``left`` on. ``rows`` in all; everything is ``bytes`` long.
-    """
-
-    rows: int
-    channels: int
-    row: int
-    channel: int
-    pitch: int
-    left: int
-    width: int
-    bytes: int
-
-    def zeros(self) -> list[tuple[int, int]]:
-        """(offset of the first, number) of the words of zeros around the rows, ``pitch`` bytes apart."""
-        rows = self.rows * self.channels
-        right = [(at, rows) for at in range((self.left + self.width) // 2 * 4, self.pitch, 4)]
-        # The word after the last row is the left of a row that does not exist.
-        beyond = (self.bytes - rows * self.pitch) // 4
-        return [(4 * i, rows + (i < beyond)) for i in range(self.left // 2)] + right
-
-
-class Band(NamedTuple):
-    """Planes from row ``top`` of the convolution on (a row below 0 is zeros): ``moved`` rows are gone since the last
-    band, ``rows`` are computed, ``zeros`` rows of zeros are filled; ``y`` is the first row of outputs.
-    """
-
-    y: int
-    top: int
-    moved: int
-    rows: range
-    zeros: int
+#: The same where rows are read where the image has them, by whether there are bands.
+_ROWS_CODE = {False: 440, True: 680}
 
 
 _ConvKernel = RawPairsKernel | ChainedChannelsKernel
 
 
 class _Chosen(NamedTuple):
-    """Both kernels, how they requantise, and the planes. ``across``: the same convolution for tiles of one column."""
+    """Both kernels, how they requantise, and the planes. ``across``: the same convolution for tiles of one column;
+    ``rows``: how it reads rows where the input has them."""
 
     conv: _ConvKernel
     across: _ConvKernel | None
@@ -104,45 +77,7 @@ class _Chosen(NamedTuple):
     rounding: Proven
     walked: Walked
     planes: Planes
-
-
-def _planes(layer: Depthwise, shape: Geometry, banded: bool) -> Planes:
-    """The planes with as few columns as the walk can do with."""
-    channels, width = layer.shape.channels, layer.shape.width
-    columns, left = shape.plane.pitch // 2, shape.plane.left
-    pitch = max(left + width, columns - left)
-    pitch += pitch % 2
-    rows = shape.plane.rows
-    size = 2 * (rows * channels * pitch + max(columns - pitch, 0))
-    row, channel = (2 * pitch * channels, 2 * pitch) if banded else (2 * pitch, 2 * pitch * rows)
-    return Planes(rows, channels, row, channel, 2 * pitch, left, width, size)
-
-
-def _bands(layer: ConvDepthwise, rows: int, band: int) -> list[Band]:
-    """The bands of ``band`` rows of outputs, the planes being ``rows`` high; one without zeros if it is 0."""
-    conv, depthwise = layer.conv.output.height, layer.depthwise
-    if not band:
-        return [Band(0, 0, 0, range(conv), 0)]
-    bands: list[Band] = []
-    for y in range(0, depthwise.output.height, band):
-        at = min(y, depthwise.output.height - band)
-        top = at * depthwise.window.stride.height - depthwise.window.padding.top
-        moved = top - bands[-1].top if bands else rows
-        new = range(top + rows - moved, top + rows)
-        inside = range(max(new.start, 0), max(min(new.stop, conv), 0))
-        bands.append(Band(at, top, moved if bands else 0, inside, len(new) - len(inside)))
-    return bands
-
-
-def _lead(layer: ConvDepthwise, bands: list[Band], band: int) -> int:
-    """The lead where each band's rows of the convolution are computed before its outputs are written."""
-    conv, output = layer.conv, layer.output
-    tops = [
-        b.rows.start * conv.window.stride.height - conv.window.padding.top if b.rows else conv.shape.height
-        for b in bands
-    ]
-    ends = [(b.y + (band or output.height)) * output.width * output.channels for b in bands]
-    return strips.copied_rows_lead(conv, tops, ends)
+    rows: ImageRows | None
 
 
 def _raw_pairs(
@@ -198,14 +133,17 @@ class ConvIntoDepthwise:
         forms = [(strip, 0) for strip in strip_heights]
         if conv.output.width > 3 and conv.output.width % 3 and conv.output.height >= 3:
             forms.append((3 if strips.pads(conv) else 0, 1))
-        plans = [
-            self._plan(
-                layer,
-                {"band": band, "chain": chain, "columns": columns, "form": form, "strip": strip, "unroll": unroll},
-            )
-            for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
+        options = [
+            {"chain": chain, "columns": columns, "form": form, "strip": strip}
             for strip, columns in forms
             for chain, form in [*((0, form) for form in _OF_RAW_PAIRS), *((1, form) for form in PatchForm)]
+        ]
+        if image_rows(conv, columns=False) is not None:
+            options.append({"chain": 1, "columns": 0, "form": PatchForm.HELD, "rows": 1, "strip": 0})
+        plans = [
+            self._plan(layer, {"band": band, "unroll": unroll, **of_conv})
+            for band in sorted({0, 1, *(-(-height // count) for count in _BANDS)} - {height})
+            for of_conv in options
             for unroll in ([0, 8] if (band or height) > 12 else [0])
         ]
         return pareto(plan for plan in plans if plan is not None)
@@ -214,7 +152,7 @@ class ConvIntoDepthwise:
         conv, depthwise = layer.conv, layer.depthwise
         band, height = options["band"], options["strip"]
         shape = geometry(depthwise, band, zero_rows=bool(band))
-        planes = _planes(depthwise, shape, bool(band))
+        planes = planes_of(depthwise, shape, bool(band))
         walked = shape._replace(plane=Plane(planes.rows, planes.row, planes.left, 0))
         walk = walk_for(depthwise, walked, band, options["unroll"])
         strip = strips.strip_of(conv, height) if height else None
@@ -224,6 +162,12 @@ class ConvIntoDepthwise:
         if walk is None or made is None:
             return None
         kernel, proven = made
+        rows = image_rows(conv, columns=False) if options.get("rows") else None
+        if rows is not None:
+            shared = shared_kernel(kernel, rows) if isinstance(kernel, ChainedChannelsKernel) else None
+            if shared is None:
+                return None
+            kernel = shared
         n, step = kernel.n, conv.window.stride.width * conv.shape.channels
         across = None
         if options["columns"]:
@@ -233,47 +177,24 @@ class ConvIntoDepthwise:
             across = interned(replace(kernel, advance=step, planes=columns))
         row_step = conv.window.stride.height * pitch
         grid = strips.Grid(n, conv.output.height, conv.output.width, row_step, step, 2)
-        return _Chosen(kernel, across, grid, strip, proven, walk, planes)
+        return _Chosen(kernel, across, grid, strip, proven, walk, planes, rows)
 
     def _plan(self, layer: ConvDepthwise, options: dict[str, int]) -> Plan | None:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, across, grid, strip, rounding, walked, planes = chosen
-        conv, walk = layer.conv, walked.kernel
-        bands = _bands(layer, planes.rows, options["band"])
-        whole, rest = divmod(grid.width, grid.n)
-        at_once = [len(band.rows) for band in bands]
-        if strip is not None:
-            at_once = [min(strip.rows, rows - i) for rows in at_once for i in range(0, rows, strip.rows)]
-        rows = sum(at_once)
-        groups = sum(count // grid.n for count in at_once) if across else 0
-        alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
-        tiles = rows * whole + groups * rest + alone
-        source, stored, weights, stack = kernel.accesses(tiles, rows + alone + (groups if rest else 0))
+        kernel, across, _, strip, rounding, walked, planes, rows = chosen
+        walk, bands = walked.kernel, bands_of(layer, planes.rows, options["band"])
+        work = _work(layer.conv, chosen, bands) if rows is None else _work_in_rows(kernel, rows, bands)
         taps, output, read = walk.accesses(planes.channels)
-        stack += walk.stack(planes.channels).times(len(bands))
+        stack = work.stack + walk.stack(planes.channels).times(len(bands))
         cleared = sum(count for _, count in planes.zeros())
         filled = sum(band.zeros for band in bands) * planes.row // 4
         kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
-        scratch = stored + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
-        code = _code(conv, chosen, bands, at_once)
-        cycles = cycles_of(code, kernels=False) + len(bands) * walk.cycles(planes.channels)
-        cycles += (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * kernel.call_cycles
-        cycles += 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles)
-        scratch_bytes = planes.bytes
-        if strip is None:
-            promise = Promise((source,), output.times(len(bands)), weights + read.times(len(bands)), scratch, stack)
-        else:
-            work = strips.strip_work(conv, strip, [band.rows for band in bands])
-            promise = Promise(
-                (work.input,),
-                output.times(len(bands)),
-                weights + read.times(len(bands)),
-                scratch + work.scratch + source,
-                stack,
-            )
-            scratch_bytes += strip.bytes
+        scratch = work.scratch + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
+        weights = work.weights + read.times(len(bands))
+        code = _code(chosen, bands, work)
+        cycles = cycles_of(code, kernels=False) + work.kernels + len(bands) * walk.cycles(planes.channels)
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
         shared = kernel.code_bytes + walk.code_bytes + (0 if across is None else across.code_bytes)
         tile = kernel.tile
@@ -285,16 +206,16 @@ class ConvIntoDepthwise:
             family=self.name,
             tile=tile,
             cycles=round(cycles),
-            promise=promise,
+            promise=Promise((work.input,), output.times(len(bands)), weights, scratch, stack),
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words) + words_bytes(planes.channels * walk.words),
-            code_bytes=shared + _CODE[bool(options["band"]), strip is not None, across is not None],
-            scratch_bytes=scratch_bytes,
+            code_bytes=shared + _code_bytes(bool(options["band"]), chosen),
+            scratch_bytes=planes.bytes + work.scratch_bytes,
             stack_bytes=max(kernel.stack_bytes, 72) + _STACK,
             kernels=tuple(kernels),
             shared_bytes=shared,
             code=code,
             input_format=Format.FUSED,
-            lead=_lead(layer, bands, options["band"]),
+            lead=lead_of_bands(layer, bands, options["band"]),
             alignment=4,
             fpu=kernel.fpu if isinstance(kernel, ChainedChannelsKernel) else None,
             packings=(
@@ -308,7 +229,7 @@ class ConvIntoDepthwise:
     def emit(self, layer: ConvDepthwise, plan: Plan, name: str) -> Emitted:
         chosen = self._choose(layer, dict(plan.options))
         assert chosen is not None
-        kernel, across, grid, strip, rounding, walked, planes = chosen
+        kernel, across, grid, strip, rounding, walked, planes, rows = chosen
         walk = walked.kernel
         parameters = walk_parameters(layer.depthwise, walked)
         arrays = _arrays(name, _weight_stream(layer.conv, kernel, rounding), parameters)
@@ -332,6 +253,8 @@ class ConvIntoDepthwise:
             walk=walk.name,
             grid=grid,
             strip=strip,
+            rows=rows,
+            fill=strips.fill_of(conv),
             planes=planes,
             zeros=planes.zeros(),
             band=band,
@@ -341,32 +264,75 @@ class ConvIntoDepthwise:
         )
 
 
-def _code(conv: Conv, chosen: _Chosen, bands: list[Band], at_once: list[int]) -> tuple[Node, ...]:
-    """What one call executes: zeros, then for each band what it shares with the last one, its rows, and the walk."""
-    kernel, across, grid, strip, planes = chosen.conv, chosen.across, chosen.grid, chosen.strip, chosen.planes
-    call, (whole, rest) = around.piece(around.CALL), divmod(grid.width, grid.n)
+def _code_bytes(banded: bool, chosen: _Chosen) -> int:
+    """Of its C."""
+    if chosen.rows is not None:
+        return _ROWS_CODE[banded]
+    return _CODE[banded, chosen.strip is not None, chosen.across is not None]
+
+
+class _Work(NamedTuple):
+    """Of the convolution: accesses of the input, of scratch memory (the planes too), of parameters and the stack; what
+    is executed first, then in each of so many turns, all bands together; cycles of its kernels; its scratch memory."""
+
+    input: Access
+    scratch: Access
+    weights: Access
+    stack: Access
+    first: tuple[Node, ...]
+    turn: tuple[Node, ...]
+    turns: int
+    kernels: float
+    scratch_bytes: int
+
+
+def _work(conv: Conv, chosen: _Chosen, bands: list[Band]) -> _Work:
+    """Rows from strips, or from an image without padding."""
+    kernel, across, grid, strip = chosen.conv, chosen.across, chosen.grid, chosen.strip
+    whole, rest = divmod(grid.width, grid.n)
+    at_once = [len(band.rows) for band in bands]
+    if strip is not None:
+        at_once = [min(strip.rows, rows - i) for rows in at_once for i in range(0, rows, strip.rows)]
     rows = sum(at_once)
     groups = sum(count // grid.n for count in at_once) if across else 0
-    alone = rows - groups * grid.n if rest else 0
+    alone = rows - groups * grid.n if rest else 0  # rows with a tile that overlaps the one before it
+    tiles = rows * whole + groups * rest + alone
+    source, stored, weights, stack = kernel.accesses(tiles, rows + alone + (groups if rest else 0))
+    cycles = (rows * whole + alone) * kernel.tile_cycles + (rows + alone) * kernel.call_cycles
+    cycles += 0 if across is None else groups * (rest * across.tile_cycles + across.call_cycles)
     row: tuple[Node, ...] = (around.piece(around.TILES), kernel.call(whole))
     row += (Loop((around.piece(around.TILES), kernel.call(1)), alone / rows),) if alone else ()
     row += (Loop((around.piece(around.TILES), across.call(rest)), groups / rows),) if across and groups else ()
     part: tuple[Node, ...] = (Loop(row, rows / len(at_once)),)
-    if strip is not None:
-        part = (strips.filling(conv, strip, conv.output.height * len(at_once) / rows), *part)
+    if strip is None:
+        return _Work(source, stored, weights, stack, (), part, len(at_once), cycles, 0)
+    work = strips.strip_work(conv, strip, [band.rows for band in bands])
+    scratch = stored + work.scratch + source
+    first = (around.piece(around.CALL), around.fill_words(strip.bytes // 4))
+    part = (strips.filling(conv, strip, conv.output.height * len(at_once) / rows), *part)
+    return _Work(work.input, scratch, weights, stack, first, part, len(at_once), cycles, strip.bytes)
+
+
+def _work_in_rows(kernel: _ConvKernel, rows: ImageRows, bands: list[Band]) -> _Work:
+    """Rows that are read where the input has them."""
+    assert isinstance(kernel, ChainedChannelsKernel)
+    work = rows_work(rows, kernel, None, [band.rows for band in bands])
+    scratch = work.scratch + work.output
+    rest = work.first, work.turn, work.turns, work.kernels, rows.scratch_bytes
+    return _Work(work.input, scratch, work.parameters, work.stack, *rest)
+
+
+def _code(chosen: _Chosen, bands: list[Band], work: _Work) -> tuple[Node, ...]:
+    """What one call executes: zeros, then for each band what it shares with the last one, its rows, and the walk."""
+    kernel, planes, call = chosen.conv, chosen.planes, around.piece(around.CALL)
     kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row / 4 / len(bands)
     filled = sum(band.zeros for band in bands) * planes.row / 4 / len(bands)
     moving = (call, around.copy_words(kept), call, around.fill_words(filled)) if len(bands) > 1 else ()
     weights = kernel.channel_tiles * kernel.words
     walk = (call, chosen.walked.kernel.call(planes.channels)._replace(behind=weights))
     clearing = [node for _, count in planes.zeros() for node in (call, around.clear_apart(count))]
-    filling = () if strip is None else (call, around.fill_words(strip.bytes // 4))
-    return (
-        *around.entry(),
-        *clearing,
-        *filling,
-        Loop((*moving, Loop(part, len(at_once) / len(bands)), *walk), len(bands)),
-    )
+    turns = Loop(work.turn, work.turns / len(bands))
+    return (*around.entry(), *clearing, *work.first, Loop((*moving, turns, *walk), len(bands)))
 
 
 def _weight_stream(conv: Conv, kernel: _ConvKernel, proven: Proven) -> Int64Array:
