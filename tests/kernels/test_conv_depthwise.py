@@ -106,7 +106,7 @@ def test_cycles_of_layers_of_real_networks(tmp_path: Path) -> None:
     rng = np.random.default_rng(1)
     layers = {
         "first": (h.conv_depthwise(rng, (96, 96, 3), 8, (3, 3), conv_stride=(2, 2)), 0.97),
-        "strided": (h.conv_depthwise(rng, (48, 48, 8), 16, stride=(2, 2)), 0.98),
+        "strided": (h.conv_depthwise(rng, (48, 48, 8), 16, stride=(2, 2)), 0.995),
         "middle": (h.conv_depthwise(rng, (24, 24, 16), 32), 0.96),
         "late": (h.conv_depthwise(rng, (6, 6, 60), 106), 0.98),
     }
