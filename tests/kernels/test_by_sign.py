@@ -20,6 +20,8 @@ def _layers() -> dict[str, tuple[str, Layer]]:
         "raw": ("raw pairs", h.conv(rng, (3, 5, 6), 3, (2, 3), **zero)),
         "few": ("few channels", h.conv(rng, (3, 4, 9), 3, **zero)),
         "halfwords": ("halfword rows", h.conv(rng, (5, 6, 4), 3, (3, 3), **zero)),
+        "chained": ("chained channels", h.conv(rng, (3, 4, 6), 5, output_zero_point=5)),
+        "chained_by_two": ("chained channels", h.conv(rng, (2, 2, 6), 5, output_zero_point=5)),
         "inputs": ("few inputs", h.conv(rng, (3, 7, 3), 5, **zero)),
         "winograd": ("winograd", h.conv(rng, (7, 11, 8), 4, (3, 3), **zero)),
         "rows": ("raw rows", h.fully_connected(rng, 24, 7, in_double=False, **zero)),

@@ -11,12 +11,13 @@ from functools import lru_cache
 
 import numpy as np
 
-from memaopt.fixedpoint import Int64Array, wrap_int32
+from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import blocks, strips
 from memaopt.kernels.chained_rows import chains
 from memaopt.kernels.chained_rows.blocks import Made, by_dma, in_blocks
 from memaopt.kernels.chained_rows.chains import ROWS, SCALE
 from memaopt.kernels.chained_rows.channels_kernel import TILE, ChainedChannelsKernel, PatchForm, most_positions, padded
+from memaopt.kernels.chained_rows.outputs import PASSED
 from memaopt.kernels.chained_rows.patches import runs_of
 from memaopt.kernels.emitted import Emitted
 from memaopt.kernels.family import pareto
@@ -25,7 +26,7 @@ from memaopt.kernels.patches import Patch, joined, patch_of
 from memaopt.kernels.plan import Plan
 from memaopt.kernels.raw_pairs.kernel import PlaneRows
 from memaopt.kernels.raw_pairs.raw_pairs import emitted_patches, patch_plan, slid, strip_heights, strip_parts
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared, requantize
 from memaopt.kernels.rounding.output import Output, channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.problems.content import interned
@@ -46,15 +47,19 @@ def weight_stream(
     begins = np.cumsum((0, *parts)) if parts else np.arange(0, len(w) + 1, kernel.m)
     within = rows[:, :1] - begins[np.searchsorted(begins, rows[:, :1], "right") - 1]
     parameters = channel_parameters(proven)[rows[:, ::-1]].reshape(len(rows), -1)
-    starts = folded + proven.start // SCALE
+    starts = SCALE * folded + proven.start
+    if kernel.fine:
+        before = np.zeros((len(rows), PASSED + 1), np.int64)
+        before[:, -2:] = np.stack([proven.addend[rows[:, -1]], chains.correction(starts[rows])], axis=1)
+        parameters = np.concatenate([before, parameters], axis=1)
     return np.concatenate([tile_words(kernel, w, starts, rows, within), parameters], axis=1)
 
 
 def tile_words(
     kernel: ChainedChannelsKernel, w: Int64Array, starts: Int64Array, rows: Int64Array, within: Int64Array
 ) -> Int64Array:
-    """Starts, weights [M, bytes of a patch] and places of the chains of these channels: [chains, words]. ``within``:
-    the number of each chain's first channel in its group or block."""
+    """Starts (times 256), weights [M, bytes of a patch] and places of the chains of these channels: [chains, words].
+    ``within``: the number of each chain's first channel in its group or block."""
     order = kernel.order
     order = np.concatenate([order, np.full(2 * kernel.pairs - len(order), -1)])
     halves = np.where(order < 0, 0, w[:, order])
@@ -64,7 +69,7 @@ def tile_words(
         words = words.reshape(len(rows), -1, kernel.unroll, words.shape[-1])[:, ::-1]
     return np.concatenate(
         [
-            wrap_int32(chains.chained(starts[rows][..., None])).reshape(len(rows), -1),
+            chains.starts(starts[rows]),
             words.reshape(len(rows), -1),
             -kernel.channel_step * within,
         ],
@@ -239,11 +244,17 @@ def kernel_of(
 @lru_cache(maxsize=256)
 def _rounding(layer: Conv, unsigned: bool) -> tuple[Proven, Output] | None:
     """The requantisation, None if not found; ``unsigned``: outputs are x + 128. With two clamps it gives distances to
-    the lower one, if that is found."""
+    the lower one, if that is found. Without an addend, or with bits of it by sign, accumulators start at any number."""
     q = layer.requantization
 
     def prove(offset: int) -> Proven | None:
         added = np.full(len(layer.weights), offset) if offset else None
+        bare = requantize.prove_multiply(q, layer.range, SCALE, added)
+        if bare is not None:
+            return bare
+        fine = cleared.prove_multiply_add(q, layer.range, SCALE, added)
+        if fine is not None and fine.cleared:
+            return fine
         return requantize.prove_multiply_add(q, layer.range, SCALE, added, step=SCALE)
 
     proven = prove(128 if unsigned else 0)

@@ -224,7 +224,7 @@ def _taken(at: Int64Array, patch: Patch) -> Int64Array:
 def _arrays(layer: Conv, chosen: _Chosen, name: str) -> list[Array]:
     kernel, (chained, _), rows = chosen.kernel, _raised(layer), chains_of(layer)
     streams = [
-        tile_words(kernel, w, -layer.input_zero_point * w.sum(axis=1), rows, rows[:, :1] % kernel.m)
+        tile_words(kernel, w, -SCALE * layer.input_zero_point * w.sum(axis=1), rows, rows[:, :1] % kernel.m)
         for w in chosen.parts.weights(chained)
     ]
     comment = "part by part, four channels at a time: starts, chained weights, where the first channel's sum is"

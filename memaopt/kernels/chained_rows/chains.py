@@ -11,6 +11,13 @@ With x of 16 bits, S_i = sum F_i x = 256 Y_i + Y_(i+1), all modulo 2^32. Then
 and 256 Y2 = S2 - Y3, 256 Y1 = S1 - Y2, 256 Y0 = S0 - Y1: six instructions for four accumulators at scale 256. That
 is exact where 256 Y_i fits 32 bits in every channel and F_i fits 16, which it does unless w_i = -128 and w_(i+1) < 0.
 
+Sums that start at T_i alone give accumulators that start at multiples of 256. With a word K of the chain added by the
+instruction that shifts, 256 Y3 + K, they start at any a_i:
+
+    T_i = a_i + floor(a_(i+1) / 256)      K = a_3 - 256 (T_2 - 2^8 T_1 + 2^16 T_0)      (mod 2^32),
+
+as the shifts of what follows round down.
+
 One byte a weight: of the words of H0 = 256 w0 + w1 and H1 = 256 w2 + w3 + 128, for two inputs each, the first is F0,
 and
 
@@ -63,6 +70,17 @@ def chained(values: Int64Array) -> Int64Array:
     return SCALE * values[..., :SUMS, :] + values[..., 1:, :]
 
 
+def starts(accumulators: Int64Array) -> Int64Array:
+    """What the sums start at, as int32 words, where ``accumulators`` of the channels, [..., ROWS], do, times 256."""
+    return fixedpoint.wrap_int32(accumulators[..., :SUMS] + (accumulators[..., 1:] >> 8))
+
+
+def correction(accumulators: Int64Array) -> Int64Array:
+    """K of each chain, as an int32 word: 0 where accumulators start at multiples of 256."""
+    first, second, third = np.moveaxis(starts(accumulators), -1, 0)
+    return fixedpoint.wrap_int32(accumulators[..., -1] - (third - (second << 8) + (first << 16) << 8))
+
+
 def words(weights: Int64Array, packed: bool) -> Int64Array:
     """int32 words of the chains of weights [..., ROWS, K]: [..., words, K / 2], SUMS of them for each two inputs, or
     two if ``packed``."""
@@ -109,13 +127,14 @@ class Chain(NamedTuple):
         for word in words:
             held.done(word)
 
-    def accumulators(self) -> list[str]:
-        """The sums become the rows' accumulators, 256 times the true ones."""
+    def accumulators(self, correction: str = "") -> list[str]:
+        """The sums become the rows' accumulators, 256 times the true ones. ``correction``: the register of K, if they
+        start at any number."""
         (first, second, third), last = self
         return [
             f"sub {last}, {third}, {second}, lsl #8",
             f"add {last}, {last}, {first}, lsl #16",
-            f"lsl {last}, {last}, #8",
+            f"add {last}, {correction}, {last}, lsl #8" if correction else f"lsl {last}, {last}, #8",
             f"sub {third}, {third}, {last}, asr #8",
             f"sub {second}, {second}, {third}, asr #8",
             f"sub {first}, {first}, {second}, asr #8",

@@ -21,7 +21,7 @@ from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
 from memaopt.fixedpoint import Int64Array
 from memaopt.kernels.chained_rows.chains import ROWS, SUMS
-from memaopt.kernels.chained_rows.outputs import OUT, OutputStage, OutputStep
+from memaopt.kernels.chained_rows.outputs import OUT, PASSED, OutputStage, OutputStep
 from memaopt.kernels.chained_rows.patches import HalfwordRuns, Widening, runs_of, widening
 from memaopt.kernels.chained_rows.shared_words import SharedWords
 from memaopt.kernels.code import Call, Constants
@@ -105,6 +105,7 @@ class ChainedChannelsKernel:
         """What tells kernels apart."""
         said = [f"patch {self.patch.slug}", f"{self.advance} bytes of input from tile to tile", f"{self.m} channels"]
         said.append(f"rounding {self.output.slug}" if self.output else "no rounding")
+        said += ["no addend"] if self.output and self.output.bare else []
         if self.planes is not None:
             said.append("planes " + " ".join(map(str, self.planes)))
         elif self.depth != self.m:
@@ -235,6 +236,11 @@ class ChainedChannelsKernel:
         taken = None if self.planes is None else 128 + self.planes.zero_point
         return OutputStage(self.n, self.output, self.channel_step, self.position_step, taken)
 
+    @property
+    def fine(self) -> bool:
+        """Whether accumulators start at any number, else at multiples of 256."""
+        return self._stage.fine
+
     @cached_property
     def _steps(self) -> list[OutputStep]:
         return self._stage.steps()
@@ -251,11 +257,11 @@ class ChainedChannelsKernel:
         """Of parameters for a tile's channels: starts, weights, minus the bytes to the first channel's output, output
         parameters.
         """
-        return SUMS + SUMS * self.pairs + 1 + (ROWS * self.output.words if self.output else 0)
+        return SUMS + SUMS * self.pairs + 1 + self._stage.words
 
     def packing(self, records: int) -> ChainPacking:
         """How the parameters of so many tiles of channels may be packed."""
-        return ChainPacking(records, self.pairs, self.output.words if self.output else 0)
+        return ChainPacking(records, self.pairs, self._stage.words // ROWS)
 
     @cached_property
     def tile_cycles(self) -> float:
@@ -357,6 +363,8 @@ class ChainedChannelsKernel:
             low=self.output.low if self.output else 0,
             high=self.output.high if self.output else 0,
             parameters=self._stage.parameters,
+            passed=PASSED if self.fine else 0,
+            step=4 + 4 * self._stage.passed,
             steps=self._steps,
             left=self._out_advance - self._steps[-1].at,
             spill=OUT if self._stage.crowded else "",

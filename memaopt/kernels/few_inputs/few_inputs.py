@@ -60,7 +60,7 @@ class FewInputs:
         inputs, m = layer.shape.channels, len(layer.weights)
         if found is None or (not looped and m > _MOST_STRAIGHT):
             return None
-        proven, output, added = found
+        (proven, output), added = found, found.added
         if inputs == EIGHT and (looped or added):
             return None
         n, count = min(most_positions(inputs, output, added), (REACH - m) // m + 1), layer.output.positions

@@ -17,11 +17,13 @@ from memaopt.problems.step_functions import AccumulatorRange
 
 
 class ByteRounding(NamedTuple):
-    """``added``: it has an addend; else constant channels must have no weights."""
-
     proven: Proven
     output: Output
-    added: bool
+
+    @property
+    def added(self) -> bool:
+        """Whether it has an addend; else constant channels must have no weights."""
+        return not self.output.bare
 
 
 @lru_cache(maxsize=256)
@@ -35,5 +37,5 @@ def byte_rounding(requantization: StepFunction, span: AccumulatorRange, scale: i
         offset = np.full(len(span.low), -requantization.minimum)
         distances = cleared.prove_multiply_add(requantization, span, scale, offset)
         if distances is not None:
-            return ByteRounding(distances, Output.distances(distances, requantization), True)
-    return ByteRounding(proven, Output.of(proven, requantization), bare is None)
+            return ByteRounding(distances, Output.distances(distances, requantization))
+    return ByteRounding(proven, Output.of(proven, requantization))

@@ -31,7 +31,7 @@ class Output:
 
     ``minimum`` and ``maximum`` are None where the saturation to 8 bits makes the clamp. ``base``: the requantisation
     gives distances to it, the least output, saturated to 0..255. ``cleared``: so many of the addend's last bits are 0
-    for negative accumulators (cleared.py).
+    for negative accumulators (cleared.py). ``bare``: there is no addend.
     """
 
     shift: int
@@ -40,6 +40,7 @@ class Output:
     maximum: int | None
     base: int | None = None
     cleared: int = 0
+    bare: bool = False
 
     @classmethod
     def of(cls, proven: Proven, requantization: StepFunction) -> "Output":
@@ -50,13 +51,15 @@ class Output:
             requantization.minimum if proven.clamp_low else None,
             requantization.maximum if proven.clamp_high else None,
             cleared=proven.cleared,
+            bare=proven.bare,
         )
 
     @classmethod
     def distances(cls, proven: Proven, requantization: StepFunction) -> "Output":
         """The same of a requantisation that gives distances to the least output."""
         bounds = requantization.minimum, requantization.maximum
-        return cls(proven.shift, proven.negative is not None, *bounds, requantization.minimum, proven.cleared)
+        by_sign = proven.negative is not None
+        return cls(proven.shift, by_sign, *bounds, requantization.minimum, proven.cleared, proven.bare)
 
     @property
     def slug(self) -> str:
@@ -90,7 +93,9 @@ class Output:
         return f"bic {t}, {c}, {acc}, lsr #{32 - self.cleared}"
 
     def addend(self, acc: str, c: str, negative: str) -> str:
-        """In C: what SMMLA adds, of the channel's addend and that of negative accumulators."""
+        """In C: what SMMLA adds, of the channel's addend and that of negative accumulators; 0 if that is nothing."""
+        if self.bare:
+            return "0"
         if self.cleared:
             return f"{c} & ~(int32_t)((uint32_t){acc} >> {32 - self.cleared})"
         return f"{c} + ({acc} < 0 ? {negative} : 0)" if self.by_sign else c
@@ -113,7 +118,7 @@ class Output:
     @property
     def words(self) -> int:
         """Parameters of a channel: multiplier, addend and, by sign, what negative accumulators add to it."""
-        return 3 if self.by_sign else 2
+        return 1 if self.bare else 3 if self.by_sign else 2
 
     @property
     def cycles(self) -> int:
@@ -137,7 +142,7 @@ class Output:
 
 def channel_parameters(proven: Proven) -> Int64Array:
     """The output stage's words, [channels, Output.words]."""
-    columns = [proven.multiplier, proven.addend]
+    columns = [proven.multiplier, *([] if proven.bare else [proven.addend])]
     if proven.negative is not None:
         columns.append(proven.negative)
     return np.stack(columns, axis=1)

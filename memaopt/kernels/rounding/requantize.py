@@ -46,7 +46,7 @@ class Proven:
     ``start`` is b, ``addend`` c; ``negative``, if not None, is added to c where a < 0. ``clamp_low`` and
     ``clamp_high``: the saturation to 8 bits does not make the clamp by itself. ``constant`` marks channels whose
     output no input changes: their m is 0, or (without c) their accumulator has to be ``start`` alone. ``cleared``: so
-    many of the last bits of c are 0 where a < 0 (cleared.py).
+    many of the last bits of c are 0 where a < 0 (cleared.py). ``bare``: there is no c.
     """
 
     shift: int
@@ -59,6 +59,7 @@ class Proven:
     clamp_high: bool
     thresholds: int
     cleared: int = 0
+    bare: bool = False
 
     def of_all(self, channels: int) -> "Proven":
         """The sequence of one channel for so many, whose ranges lie in its own."""
@@ -135,9 +136,12 @@ def prove_multiply_add(
     return _prove(requantization, span, scale, added, (_Form.ADD, _Form.BY_SIGN), step)
 
 
-def prove_multiply(requantization: StepFunction, span: AccumulatorRange, scale: int) -> Proven | None:
+def prove_multiply(
+    requantization: StepFunction, span: AccumulatorRange, scale: int, offset: Int64Array | None = None
+) -> Proven | None:
     """The sequence with SMMUL: c is 0, and constant channels must have no weights; None if not found."""
-    return _prove(requantization, span, scale, None, (_Form.MULTIPLY,))
+    added = None if offset is None else tuple(offset.tolist())
+    return _prove(requantization, span, scale, added, (_Form.MULTIPLY,))
 
 
 @lru_cache(maxsize=256)
@@ -190,6 +194,7 @@ def _prove(
                 clamp_low=clamp_low,
                 clamp_high=clamp_high,
                 thresholds=steps.at.size,
+                bare=form is _Form.MULTIPLY,
             )
     return None
 

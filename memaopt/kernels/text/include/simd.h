@@ -166,10 +166,12 @@ static inline int32_t smmlar(int32_t a, int32_t b, int32_t c)
     return c + (int32_t)(((int64_t)a * b + ((int64_t)1 << 31)) >> 32);
 }
 
-/* 256 times accumulator i of four, of which the sums are s[j] = 256 acc[j] + acc[j + 1] modulo 2^32. */
-static inline int32_t unchained(const int32_t *s, int32_t i)
+/* 256 times accumulator i of four, of which the sums are s[j] = 256 acc[j] + acc[j + 1] modulo 2^32. With a correction
+ * the accumulators start at numbers that are no multiples of 256. */
+static inline int32_t unchained(const int32_t *s, int32_t correction, int32_t i)
 {
-    int32_t y = (int32_t)(((uint32_t)s[2] - ((uint32_t)s[1] << 8) + ((uint32_t)s[0] << 16)) << 8);
+    const uint32_t last = ((uint32_t)s[2] - ((uint32_t)s[1] << 8) + ((uint32_t)s[0] << 16)) << 8;
+    int32_t y = (int32_t)(last + (uint32_t)correction);
     for (int32_t j = 2; j >= i; j--) {
         y = (int32_t)((uint32_t)s[j] - (uint32_t)(y >> 8));
     }
