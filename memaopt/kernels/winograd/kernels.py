@@ -1,5 +1,6 @@
 """The kernels of Winograd's F(4x4,3x3): of the input, of the products, of the output; two tiles at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -86,7 +87,26 @@ class InputKernel(_Kernel):
         return Call(self, (2, self.depth / 4, 4, 2, 6) if self.looped else (2, self.depth / 4))
 
     def values(self) -> dict[str, object]:
-        return {"depth": self.depth, "pitch": self.pitch, "far": self._far, "looped": self.looped}
+        sizes = {"depth": self.depth, "pitch": self.pitch, "far": self._far, "looped": self.looped}
+        return {**sizes, "rows": list(_rows()), "columns": list(_columns())}
+
+
+def _rows() -> Iterator[tuple[list[str], list[str], str, str]]:
+    """Registers of a row's words, of the values that one half of their bytes are, and two temporaries: the next row's
+    words take those of the values."""
+    raw, others = [f"r{i}" for i in range(6)], [*(f"r{i}" for i in range(6, 13)), "lr"]
+    for _ in range(6):
+        yield raw, others[:6], others[6], others[7]
+        raw, others = others[2:], [*raw, *others[:2]]
+
+
+def _columns() -> Iterator[tuple[list[str], str, str]]:
+    """Registers of a column's values and two temporaries; the next column's are those that no result is in."""
+    values, others = [f"r{i}" for i in range(6)], ["r6", "r7", "r10", "r11", "r12", "lr"]
+    for _ in range(12):
+        t, u, *left = others
+        yield values, t, u
+        values, others = [*values[3:5], *left], [*values[:3], t, u, values[5]]
 
 
 @dataclass(frozen=True)
@@ -94,7 +114,7 @@ class ProductKernel(_Kernel):
     """M of ``chunk`` output channels and two tiles, ``turn`` in a turn of the loop, from ``depth`` channels of V.
 
     ``holds``: both tiles' V of a place are held in the FPU, so that the loads are those of U: 15 cycles for eight
-    products, not 16.
+    products, not 16; and where products go, if a register of it is left.
     """
 
     depth: int
@@ -111,7 +131,12 @@ class ProductKernel(_Kernel):
     @property
     def saved(self) -> int:
         """Registers of the FPU that it saves, those from s16 on."""
-        return max(self.depth - 16, 0) if self.holds else 0
+        return (max(self.depth + self.kept - 16, 0) + 1) // 2 * 2 if self.holds else 0
+
+    @property
+    def kept(self) -> bool:
+        """Whether where the products go is in the FPU too."""
+        return self.holds and self.depth < FPU
 
     @property
     def accesses(self) -> tuple[Access, Access, Access]:
@@ -127,9 +152,10 @@ class ProductKernel(_Kernel):
     def stack(self) -> Access:
         """Of one call: where the products go, and what is left to do."""
         turns, several = self.chunk // self.turn, self.chunk > self.turn
-        place = loads(turns * (self.turn // 4 + 1) + 2 * several, 4) + stores(2 + several * (1 + turns), 4)
-        place += saved(int(self.holds))  # where V is
-        return saved(9 + self.saved) + stores(2 + self.holds, 4) + place.times(36)
+        place = loads(turns + several, 4) + stores(1 + several, 4) + saved(int(self.holds))  # where V is
+        if not self.kept:
+            place += loads(turns * self.turn // 4 + several, 4) + stores(1 + several * turns, 4)
+        return saved(9 + self.saved) + stores(1 + self.holds + (not self.kept), 4) + place.times(36)
 
     #: U, once through.
     constants = (Constants("lr", "r1"),)
@@ -141,7 +167,7 @@ class ProductKernel(_Kernel):
 
     def values(self) -> dict[str, object]:
         sizes = {"depth": self.depth, "chunk": self.chunk, "turn": self.turn}
-        return {**sizes, "holds": self.holds, "saved": self.saved}
+        return {**sizes, "holds": self.holds, "saved": self.saved, "kept": self.kept}
 
 
 @dataclass(frozen=True)
