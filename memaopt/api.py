@@ -110,7 +110,8 @@ def certify(
     from memaopt.networks.streaming.window import Stream
 
     model = _model(problem, custom, subgraph)
-    goal = objective or "cycles"
+    if arena is not None:
+        _without_effect("certify", "a network whose arena is bounded", within=within)
     slack = WITHIN if within is None else within
     if objective == "ram":
         others = {"arena": arena, "within": within, "stream": stream, "hop": hop, "fill": fill, "place": place}
@@ -123,7 +124,7 @@ def certify(
     plan = compile_network(
         model,
         machine,
-        goal,
+        objective or "cycles",
         name=name,
         sram=sram,
         flash=flash,

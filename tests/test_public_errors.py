@@ -21,10 +21,12 @@ from memaopt import (
     run,
     verify,
 )
+from memaopt.networks.zoo import zoo
 from memaopt.problems.suites import read_problems, suite
 
 _MCU = mcu("stm32l4r5")
 _GEMM = Gemm(m=4, k=4, n=4)
+_NET = zoo.build("cnn_1d")
 #: Arguments of every kind that none of the functions takes.
 _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thing", "", Path("/no/such/file"), "a\0b")
 
@@ -50,6 +52,10 @@ _BAD: tuple[object, ...] = (None, 3, -1.5, b"x", [], {}, object(), "no such thin
         (lambda: certify(_GEMM, "stm32l4r5"), "should be an instance of Mcu, as memaopt.mcu('stm32l4r5') makes"),
         (lambda: certify(_GEMM, _MCU, "speed"), "no objective 'speed'"),
         (lambda: certify(3), "certify: problem should be a Gemm, a Conv2D, a DepthwiseConv2D"),
+        (lambda: certify(_NET, sram=10**7), "sram is 10,000,000 bytes; stm32l4r5 has 655,360: resize it by with_sizes"),
+        (lambda: certify(_NET, arena=-5), "arena is -5 bytes; give 0 or more"),
+        (lambda: certify(_NET, within=float("nan")), "within is nan: give a fraction from 0 to 10"),
+        (lambda: certify(_NET, arena=5000, within=0.1), "within has no effect on a network whose arena is bounded"),
         (lambda: emit(), "emit: missing a required argument: 'what'"),
         (
             lambda: emit(_MCU, "x"),

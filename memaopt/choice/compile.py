@@ -16,7 +16,7 @@ from memaopt.choice import fusion, rows
 from memaopt.choice.best import weakest
 from memaopt.choice.choice import Candidate, Choice, Proof
 from memaopt.choice.customs import refuse_with_customs
-from memaopt.choice.knee import knee
+from memaopt.choice.knee import knee, refuse_slack
 from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.outside_chains import chained_bound, least_of, shortest
@@ -77,6 +77,7 @@ def compile_network(
     Raises InfeasibleError if a budget cannot be met, InputError for a network that cannot be read, or whose input
     cannot be taken so.
     """
+    refuse_slack(within)
     given = Model.read(network) if isinstance(network, str | Path) else network
     model, graph = (given, given.graph) if isinstance(given, Model) else (None, given)
     place = place or ON_CHIP

@@ -11,12 +11,21 @@ from typing import Protocol, TypeVar
 
 from memaopt.choice.problem import Problem
 from memaopt.choice.stages import ALIGNMENT
+from memaopt.errors import InputError
+from memaopt.spelling import option
 
 #: How much more than the best of all the default may cost.
 WITHIN = 0.004
 #: How much more is little, for one who would save a tenth of the arena.
 NEAR = 0.05
 _STEP = 100
+_MOST = 10
+
+
+def refuse_slack(within: float | None) -> None:
+    """InputError for what no choice can cost more than the best: less than nothing, or no number."""
+    if within is not None and not 0 <= within <= _MOST:
+        raise InputError(f"{option('within')} is {within:g}: give a fraction from 0 to {_MOST}, as in 0.05")
 
 
 def in_arena(problem: Problem, arena: int) -> Problem:

@@ -13,7 +13,7 @@ from memaopt.choice.homes import away
 from memaopt.choice.placement import NOWHERE, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.stages import ALIGNMENT, Stages, in_place_of, leads_of, stack_bytes
 from memaopt.choice.suits import suited
-from memaopt.errors import InfeasibleError
+from memaopt.errors import InfeasibleError, InputError
 from memaopt.kernels.registry import FAMILIES, Format, Plan, by_dma, fetched, in_parts, packed, plans, slid, staged
 from memaopt.machines.mcu import Mcu
 from memaopt.memory import liveness
@@ -26,6 +26,7 @@ from memaopt.networks.graph import Graph
 from memaopt.networks.operators import Lowered, Operator, Weighted
 from memaopt.problems.layers import Conv, Depthwise, FullyConnected
 from memaopt.problems.words import Objective
+from memaopt.spelling import option
 
 #: The families whose text this package makes.
 OWN = frozenset(family.name for family in FAMILIES)
@@ -166,6 +167,7 @@ def prepare(
     may live in, on the chip by default; ``room``: the bytes that tensors inside may take, where some may be outside, or
     SUITED: those that suit the kernels best under the ``objective`` are, or ALL_AWAY.
     """
+    _refuse_budgets(mcu, sram=sram, flash=flash, arena=arena)
     allowed = sites(place or ON_CHIP, mcu)
     machine = timing(mcu, allowed.outside)
     beyond = allowed.outside is not None, allowed.tensors is not None, allowed.dma is not None
@@ -235,6 +237,15 @@ def ways(graph: Graph, formats: bool, has_fpu: bool, outside: bool, away: bool, 
         else:
             del pairs[i]
     return Ways(lowered, options, pairs, order, liveness.roots_of(graph))
+
+
+def _refuse_budgets(mcu: Mcu, **budgets: int | None) -> None:
+    """InputError for a budget that is negative, or of a memory that has less: no certificate of it would hold."""
+    for name, given in budgets.items():
+        size = given if name == "arena" else mcu.memory(name).size
+        if given is not None and size is not None and not 0 <= given <= size:
+            more = f"{mcu.name} has {size:,}: resize it by with_sizes({name}=...)" if given > size else "give 0 or more"
+            raise InputError(f"{option(name)} is {given:,} bytes; {more}")
 
 
 def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
