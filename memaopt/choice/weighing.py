@@ -35,6 +35,8 @@ def objective_of(objective: Objective, mcu: Mcu, outside: Memory | None = None) 
     """
     said = resolved(objective)
     weights = weights_of(said)
+    if weights is not None and weights.energy and mcu.unpowered:
+        raise InputError(f"{option('objective', said)}: energy is {mcu.unpowered}")
     if weights is None or not is_sum(said):
         if said == "energy":
             mcu.core.require_timing("objective energy")

@@ -39,3 +39,8 @@ def energy(mcu: Mcu, cycles: int, memories: Mapping[str, Access]) -> Energy:
         low, high = (power * 1e3 * seconds + extra for power in mcu.power_range_mw)
         spread = (low, high)
     return Energy(seconds=seconds, core_uj=core, memory_uj=moved, total_uj=core + extra, range_uj=spread)
+
+
+def told(mcu: Mcu, microjoules: float) -> str:
+    """An energy of ``mcu`` in words; where its power is not known, that."""
+    return mcu.unpowered or f"{microjoules:,.1f} uJ (modelled)"

@@ -25,6 +25,7 @@ from memaopt.machines.core import CoreField, core
 from memaopt.machines.dma import Dma
 from memaopt.machines.memory import MOST_MEMORY, Alias, Area, Memory, MemoryName, Power, Register
 from memaopt.machines.setting import SWITCHES, USUAL, Setting
+from memaopt.spelling import either
 
 _UNITS = {"": 1, "b": 1, "kib": 1 << 10, "mib": 1 << 20, "kb": 1 << 10, "mb": 1 << 20, "k": 1 << 10, "m": 1 << 20}
 #: Addresses that the core and its peripherals have: nothing of a machine file lies there.
@@ -161,6 +162,11 @@ class Mcu(Input):
         memories = any(m.first or m.next or m.fetch or any(r.load_sixteenths for r in m.regions) for m in self.memories)
         return memories or any(a.fetch for a in self.aliases)
 
+    @property
+    def unpowered(self) -> str:
+        """Why nothing is said of its energy, empty where something is."""
+        return "" if self.power_mw else f"not known: the machine {self.name} has no power_mw"
+
     @public
     def in_setting(self, name: str) -> "Mcu":
         """A copy in the setting called ``name``; InputError names those there are."""
@@ -201,7 +207,8 @@ class Mcu(Input):
         if hz == self.clock_hz:
             return self
         if table is None:
-            raise InputError(f"{self.name} has no table of its flash's wait states by clock: they have to be given")
+            asked = either("--wait-states 3", "wait_states=3")
+            raise InputError(f"{self.name} has no table of its flash's wait states by clock: give them, as in {asked}")
         waits = table.at(hz)
         if waits is None or hz <= 0:
             raise InputError(
@@ -249,6 +256,15 @@ class Mcu(Input):
             self.memory(name)
         memories = [m.resized(sizes[m.name]) if m.name in sizes else m for m in self.memories]
         return Mcu.checked({**self.model_dump(), "memories": [m.model_dump() for m in memories]}, self.name)
+
+
+def beyond_preset(machine: Mcu) -> str:
+    """What a machine with the name of a preset has more of on the chip than that; empty if nothing."""
+    if machine.name not in preset_names():
+        return ""
+    of_preset = {memory.name: memory.size for memory in _chip(machine.name).memories if memory.kind != "external"}
+    more = [m for m in machine.memories if m.size > of_preset.get(m.name, m.size)]
+    return ", ".join(f"{m.size:,} bytes of {m.name} where {machine.name} has {of_preset[m.name]:,}" for m in more)
 
 
 @public

@@ -14,6 +14,7 @@ from memaopt.certificates.gemm import ALONE, Certificate
 from memaopt.errors import DisagreementError, MemaoptError
 from memaopt.kernels.schedule import LayerSchedule, Schedule
 from memaopt.machines.core import ORDERED
+from memaopt.machines.mcu import beyond_preset
 from memaopt.problems.gemm import OPERANDS, Gemm, Weights
 from memaopt.report.console import Fact, print_facts, print_whole, table
 from memaopt.report.machines import waits_text
@@ -180,6 +181,7 @@ def schedule_facts(certificate: Certificate, others: Sequence["Elsewhere"], *, w
     none = f"no {_what_of(certificate)}, in this setting,"
     return [
         Fact("setting", f"{setting.name}: {setting.title}"),
+        *([Fact("", f"supposed: {more}", "yellow")] if (more := beyond_preset(certificate.machine)) else []),
         *([Fact("elsewhere", f"{'; '.join(other.describe() for other in others)} (predicted)")] if others else []),
         Fact("operands", ", ".join(f"{x} in {home}" for x, home in zip(OPERANDS, _homes(problem), strict=True))),
         Fact("schedule", blocks),
@@ -237,7 +239,7 @@ def _trial_facts(certificate: Certificate, trial: GemmTrial) -> list[Fact]:
     if waits:
         without = f"{trial.ideal_cycles:,} without wait states ({'; '.join(waits)})"
         facts.append(Fact("", f"{without}: {trial.ideal_cycles / macs:.2f}"))
-    return [*facts, Fact("energy", f"{trial.energy_uj:,.0f} uJ, modelled"), built]
+    return [*facts, Fact("energy", machine.unpowered or f"{trial.energy_uj:,.0f} uJ, modelled"), built]
 
 
 def _homes(problem: Gemm) -> list[str]:

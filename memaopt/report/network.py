@@ -16,7 +16,8 @@ from memaopt.choice.network_plan import LayerPlan, NetworkPlan
 from memaopt.choice.placement import sites
 from memaopt.choice.traffic import compulsory_bytes, describe, layer_traffic, network_traffic
 from memaopt.machines.core import ORDERED
-from memaopt.machines.energy import energy
+from memaopt.machines.energy import energy, told
+from memaopt.machines.mcu import beyond_preset
 from memaopt.networks.chains import space_of
 from memaopt.networks.summary import Summary
 from memaopt.printable import counted
@@ -126,6 +127,7 @@ def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple
     budgets = [f"up to {budget:,} bytes of {what} in RAM" for budget, what in copied if budget]
     facts = [("setting", f"{setting.name}: {setting.title}", "")]
     facts += [("", f"budgets: {', '.join(budgets)}", "")] if budgets else []
+    facts += [("", f"supposed: {more}", "yellow")] if (more := beyond_preset(plan.mcu)) else []
     if others:
         facts.append(("elsewhere", "; ".join(other.describe() for other in others) + " (predicted)", ""))
     return facts
@@ -172,13 +174,12 @@ def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str
         facts.append(("simplified", f"{rewrites}, {plan.macs:,} multiply-accumulates are left", ""))
     if trial is None:
         if plan.mcu.core.is_timed:
-            predicted = energy(plan.mcu, plan.machine_cycles, {})
-            facts.append(("energy", f"{predicted.total_uj:,.1f} uJ (modelled)", ""))
+            facts.append(("energy", told(plan.mcu, energy(plan.mcu, plan.machine_cycles, {}).total_uj), ""))
         return facts
     facts += [
         *_counted(plan, trial),
         *_image(trial),
-        *([] if trial.energy_uj is None else [("energy", f"{trial.energy_uj:,.1f} uJ (modelled)", "")]),
+        *([] if trial.energy_uj is None else [("energy", told(plan.mcu, trial.energy_uj), "")]),
         ("stack", f"{trial.stack_bytes:,} bytes used{_around(trial)}", ""),
         ("flash", f"{trial.flash_bytes:,} bytes linked", ""),
         _verdict(trial),

@@ -119,7 +119,7 @@ def _row(plan: NetworkPlan, number: int, layer: LayerPlan, trial: NetworkTrial |
         "bytes": traffic.bytes,
         "times": traffic.gap + 1,
         "moved": describe(traffic),
-        "energy": energy(plan.mcu, layer.machine_cycles, {}).total_uj if plan.mcu.core.is_timed else None,
+        "energy": energy(plan.mcu, layer.machine_cycles, {}).total_uj if plan.mcu.power_mw else None,
         "rounding": _rounding(layer),
         "proof": "; ".join(sorted(set(roundings(layer)))),
         "counted": None if found is None else found.cycles,

@@ -71,7 +71,7 @@ def _facts(machine: Mcu, run: "Run", end: str) -> Iterable[Fact]:
     yield Fact("instructions", f"{run.instructions:,}, {each}{skipped}")
     yield Fact("stack", f"{run.stack_bytes:,} bytes at most")
     spread = "" if run.energy.range_uj is None else " ({} to {})".format(*map(_energy, run.energy.range_uj))
-    yield Fact("energy", f"{_energy(run.energy.total_uj)}{spread}, modelled")
+    yield Fact("energy", machine.unpowered or f"{_energy(run.energy.total_uj)}{spread}, modelled")
 
 
 def _time(cycles: int, machine: Mcu) -> str:

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from memaopt.access import Access
 from memaopt.choice.compile import compile_network
+from memaopt.errors import InputError
 from memaopt.machines.mcu import mcu
 from memaopt.networks.zoo import zoo
 from memaopt.report.console import print_whole, table
@@ -61,3 +62,18 @@ def test_a_choice_says_what_it_is_the_best_of_and_a_chain_how_its_layers_round()
     assert "front layer by layer, of all arenas" in said[0]
     assert "the best of all that fit in this order, layer by layer or depth first, proven" in said[1]
     assert "proven for every accumulator in 4 layers energy" in said[1]
+
+
+def test_what_a_machine_has_beyond_its_preset_or_not_at_all_is_said() -> None:
+    """Catches a plan for memory that the chip in its title lacks, and an energy of 0 where no power is known."""
+    chip = mcu("stm32l432").with_sizes(sram=1 << 20).model_copy(update={"power_mw": 0.0})
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(console, compile_network(network(3), chip), None)
+    said = " ".join(console.file.getvalue().split())  # type: ignore[attr-defined]
+    assert "supposed: 1,048,576 bytes of sram where stm32l432 has 65,536" in said
+    assert "energy not known: the machine stm32l432 has no power_mw" in said
+    with pytest.raises(InputError, match="energy is not known"):
+        compile_network(network(3), chip, "energy")
+    console = Console(file=io.StringIO(), width=200)
+    print_plan(console, compile_network(network(3), mcu("stm32l432")), None)
+    assert "supposed" not in console.file.getvalue()  # type: ignore[attr-defined]
