@@ -256,6 +256,7 @@ def _pool(kind, size):
 def test_random_layers_are_predicted_within_ten_percent():
     """Kernels of every kind, chosen and counted in every setting: a wrong price makes a wrong choice."""
     rng = np.random.default_rng(5)
+    halved = Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2]))
     layers = [
         ("1x5", conv(rng, (5, 20, 8), 8, (1, 5), padding="same")),
         ("3x3", conv(rng, (12, 16, 8), 8, (3, 3))),
@@ -280,8 +281,9 @@ def test_random_layers_are_predicted_within_ten_percent():
         ("two a row", Softmax(9, 2, 1 << 30, 22, -124)),
         ("one row", Softmax(1, 3, 1 << 30, 22, -124)),
         ("two rows by words", Softmax(2, 20, 1 << 30, 22, -124)),
+        ("a row that is summed", Mean((1, 20), (1,), 3, halved)),
         ("more than the cache", conv(rng, (3, 20, 48), 5, stride=(2, 2))),
-        ("mean", Mean((6, 9, 16), (1,), 3, Requantization(0, multipliers=np.array([1 << 30]), shifts=np.array([-2])))),
+        ("mean", Mean((6, 9, 16), (1,), 3, halved)),
         ("pad", Movement("PAD", 10 * 6 * 5, (box(0, (8, 4, 5), (10, 6, 5), shape=(8, 4, 5), output_start=(1, 1, 0)),))),
     ]
     found = study(L4R5, layers, COMPILER)
@@ -293,6 +295,7 @@ def test_random_layers_are_predicted_within_ten_percent():
         ("nrf52840", "reset", _pool(PoolKind.MAX, 2)),
         ("nrf52840", "reset", Softmax(11, 9, 1 << 30, 22, -124)),
         ("nrf52840", "reset", Softmax(8, 32, 1 << 30, 22, -124)),
+        ("nrf52840", "reset", Mean((4, 4), (1,), 3, halved)),
         ("lpc54114", "stock", Softmax(28, 72, 1 << 30, 22, -124)),
         ("stm32f303", "stock", Lookup(250, table)),
         (

@@ -4,12 +4,13 @@ The output is a non-decreasing function of the sum, so one multiplication gives 
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from memaopt.access import loads, stores
-from memaopt.kernels.around import Compiled, piece
-from memaopt.kernels.code import Loop
+from memaopt.kernels.around import Compiled
+from memaopt.kernels.code import Loop, Node, compiled
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.executed import cycles_of
 from memaopt.kernels.family import dimensions
@@ -21,11 +22,30 @@ from memaopt.kernels.rounding.requantize import Proven
 from memaopt.problems.layers import Mean
 from memaopt.problems.step_functions import INT8_MAX, INT8_MIN, AccumulatorRange
 
-#: What GCC 12.2 makes at -O3 of four words in a loop, of a word and of a byte besides, and of a row. Fitted to 96
-#: counts, as what follows: what outputs by sign take more, words behind a loop, one at any address; of the layer.
-_SIXTEEN, _WORD, _BYTE, _ROW = Compiled(56, 18.6), Compiled(12, 3.6), Compiled(12, 2.3), Compiled(80, 14.5)
-_BY_SIGN, _BEHIND, _ANYWHERE, _LAYER = 7, 8, 3.7, Compiled(24, 8)
-#: Turns of four words that GCC writes out.
+
+class _Parts(NamedTuple):
+    """What GCC 12.2 makes of a row, of four words in a loop, of a word and of a byte besides; what an output by sign
+    takes more, and cycles of a loop over words, of words behind one, and of a word at any address."""
+
+    row: Compiled
+    sixteen: Compiled
+    word: Compiled
+    byte: Compiled
+    sign: Compiled
+    looped: float
+    behind: float
+    anywhere: float
+
+
+#: Of rows in a loop, and of one or of each of two, which are written out and save no registers. Fitted to the sizes and
+#: the counts at zero wait states of 176 layers at -O3.
+_LOOPED = _Parts(
+    Compiled(26, 14.5), Compiled(66, 18.6), Compiled(11, 3.6), Compiled(8, 2.3), Compiled(42, 7), 0, 8, 3.7
+)
+_ALONE = _Parts(Compiled(34, 14), Compiled(66, 18.6), Compiled(11, 4.5), Compiled(10, 4), Compiled(12, 3), 12, 8, 2)
+#: Of the layer besides rows in a loop, more cycles if they end by sign, and of a row by words behind turns written out.
+_LAYER, _SIGNED, _BEHIND_TURNS = Compiled(24, 8), 8, 5
+#: Rows, and turns of four words, that GCC writes out.
 _WRITTEN_OUT = 2
 #: Elements of a row from which on it is worth while; bytes of code at most (`tests/kernels/test_frames.py`).
 _LEAST, _MOST_CODE = 2, 320
@@ -45,15 +65,18 @@ class RowSums:
             return ()
         rows, (words, left) = layer.elements // depth, divmod(depth, 4)
         sixteens, single = divmod(words, 4) if words >= 4 * (_WRITTEN_OUT + 1) else (0, words)
-        more = _ANYWHERE if left else 0
-        besides = _BY_SIGN * (proven.negative is not None) + _BEHIND * (sixteens > 0 and single > 0)
-        row = (
-            piece(_ROW._replace(cycles=_ROW.cycles + besides)),
-            Loop((piece(_SIXTEEN._replace(cycles=_SIXTEEN.cycles + 4 * more)),), sixteens),
-            Loop((piece(_WORD._replace(cycles=_WORD.cycles + more)),), single),
-            Loop((piece(_BYTE),), left),
-        )
-        code = (piece(_LAYER), Loop(row, rows))
+        looped, by_sign = rows > _WRITTEN_OUT, proven.negative is not None
+        parts = _LOOPED if looped else _ALONE
+        besides = parts.looped * (sixteens > 0) + parts.behind * (sixteens > 0 and single > 0)
+        besides += _BEHIND_TURNS * (looped and single > 4 * _WRITTEN_OUT)
+        more = parts.anywhere if left else 0
+        straight = ((parts.row, 1), (parts.sign, by_sign), (parts.word, single), (parts.byte, left))
+        size = sum(part.size * times for part, times in straight)
+        cycles = sum(part.cycles * times for part, times in straight) + more * single + besides
+        turn = compiled(parts.sixteen.size, parts.sixteen.cycles + 4 * more)
+        row: tuple[Node, ...] = (*([Loop((turn,), sixteens)] if sixteens else []), compiled(size, cycles))
+        entry = compiled(_LAYER.size, _LAYER.cycles + _SIGNED * by_sign)
+        code: tuple[Node, ...] = (entry, Loop(row, rows)) if looped else row * rows
         read = loads(rows * words, 4) + loads(rows * left, 1)
         return (
             Plan(
