@@ -4,6 +4,7 @@ import copy
 import json
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import mutations
@@ -24,11 +25,11 @@ from memaopt.errors import (
 )
 from memaopt.kernels.schedule import IN_BLOCKS, LayerSchedule, Schedule, Space, space, variants
 from memaopt.machines.core import core
-from memaopt.machines.mcu import mcu
+from memaopt.machines.mcu import Mcu, mcu
 from memaopt.models import layer_kernels
 from memaopt.models.accesses import promise
 from memaopt.models.replay import replay
-from memaopt.problems.gemm import Weights, gemm
+from memaopt.problems.gemm import Gemm, Weights, gemm
 
 Path_ = tuple[str | int, ...]
 
@@ -58,6 +59,13 @@ def _least(where: Space) -> tuple[int, ...] | None:
     if not where.layers:
         return brute_force(where)
     return min((price for price in layer_kernels.prices(where) if price is not None), default=None)
+
+
+@cache
+def _least_of_all(problem: str, machine: str, objective: str, buffering: str) -> tuple[int, ...]:
+    """The least cost of all variants, from JSON: two cases differ in nothing but what proves them."""
+    whole = space(Gemm.model_validate_json(problem), Mcu.model_validate_json(machine), objective, buffering)
+    return min(filter(None, map(_least, variants(whole))))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -97,8 +105,8 @@ def test_any_one_claim_changed_is_false_even_with_a_new_digest(name: str, by: in
             except FalseClaimError:
                 refused += 1
                 continue
-            whole = space(read.problem, read.machine, read.objective, read.buffering)
-            assert min(filter(None, map(_least, variants(whole)))) == read.answers[0].objective, path
+            given = json.dumps(changed["problem"]), json.dumps(changed["machine"])
+            assert _least_of_all(*given, read.objective, read.buffering) == read.answers[0].objective, path
             if isinstance(read.schedule, Schedule):
                 assert replay(read.space, read.schedule) == read.traffic.buffers, path
         else:
@@ -121,8 +129,8 @@ def test_one_of_the_cases_has_a_layer_kernel() -> None:
         (("bounds", "external_io"), 10**9, "external_io"),
         (("answers", 1, "objective"), [1, 2], "answer of cp_sat"),
         (("answers", 1, "proven"), False, "answer of cp_sat"),
-        (("schedule", "mc"), 10, "its tiles need"),
-        (("schedule", "turning"), False, "traffic of A: 171 loads"),
+        (("schedule", "mc"), 6, "its tiles need"),
+        (("schedule", "turning"), False, "traffic of A: 60 loads"),
         (("schedule", "kernel"), "f33-c", "no kernel family 'f33-c'"),
         (("problem", "placement", "c"), "flash", "read-only"),
         (("problem", "placement", "a"), "auto", "left open"),
@@ -246,10 +254,14 @@ def test_the_public_api_reads_as_documented() -> None:
 
 def test_every_leaf_is_derived_or_a_premise() -> None:
     """Catches a field that nobody checks: each leaf is changed in several ways and signed again. It is refused, or it
-    belongs to what the certificate takes as given, and then what it claims is what certifying that gives."""
+    belongs to what the certificate takes as given, and then what it claims is what certifying that gives.
+
+    Numbers of the machine are changed above, and compared with brute force."""
     data = fields(certified("s8 mixed"))
     for place, old in mutations.leaves({key: value for key, value in data.items() if key != "sha256"}):
         name = ".".join(map(str, place))
+        if place[0] == "machine" and isinstance(old, bool | int | float):
+            continue
         for value in mutations.values(old)[: 1 if place[0] == "machine" else None]:
             made = mutations.changed(data, place, value)
             try:
