@@ -17,7 +17,10 @@ from memaopt.emit import network as emit
 from memaopt.kernels.registry import source_file
 from memaopt.kernels.text.helpers import checks
 from memaopt.kernels.text.standard import WARNINGS
+from memaopt.networks.graph import Graph
+from memaopt.networks.operators import Activation, Size2D
 from memaopt.networks.zoo import zoo
+from memaopt.networks.zoo.builder import Builder
 
 COMPILERS = [compiler for compiler in ("gcc", "clang") if shutil.which(compiler)]
 
@@ -27,7 +30,7 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """A plan of each family of layers, a library with its test program, and a product of each type."""
     folder = tmp_path_factory.mktemp("static")
     (folder / "layers.c").write_text(source_file([emitted for _, emitted in h.every_family().values()]))
-    plan = compile_network(zoo.with_float_ends(zoo.build("ds_cnn")), MCU)
+    plan = compile_network(zoo.with_float_ends(_network()), MCU)
     emit.write(plan, folder / "network")
     made = [
         folder / "layers.c",
@@ -39,6 +42,14 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
         name = write(certificate_of(case((5, 13, 7), kernel, tile)), where)
         made += [where / library.source(name), _program(where, name)]
     return made
+
+
+def _network() -> Graph:
+    """As ds_cnn, with one of its four blocks: the analyser takes six times as long for all of them."""
+    b, relu = Builder("keywords", (1, 49, 10, 1), seed=2), Activation.RELU
+    x = b.conv_2d(b.input, 64, Size2D(10, 4), relu, stride=Size2D(2, 2))
+    x = b.conv_2d(b.depthwise_conv_2d(x, relu), 64, Size2D(1, 1), relu)
+    return b.finish(b.classify(b.average_pool(x), 12))
 
 
 def _program(folder: Path, name: str) -> Path:
