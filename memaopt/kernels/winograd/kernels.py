@@ -77,7 +77,7 @@ class InputKernel(_Kernel):
     @property
     def stack(self) -> Access:
         """Of one call: for four channels of a tile 72 words between the passes, and where the kernel is."""
-        rows = (1 + 18, 2 + 12) if self.looped else (6, 0)  # loads, stores of pointers
+        rows = (1 + 1 + 18, 2 + 12) if self.looped else (6, 0)  # loads, stores of pointers
         four = loads(72 + 3 + rows[0], 4) + stores(72 + 3 + rows[1], 4)
         tile = loads(1, 4) + stores(3, 4) + four.times(self.depth // 4)
         return saved(9) + stores(3, 4) + tile.times(2)
