@@ -128,6 +128,7 @@ def _layers() -> Iterator[Layer]:
         ((2, 7, 2), (1,)),
         ((2, 3, 4, 5, 2), (0, 2, 4)),
         ((4, 63), (1,)),
+        ((2, 47), (1,)),
     ):
         yield Mean(shape, axes, 5, q)
         yield Extreme(PoolKind.MIN, shape, axes)

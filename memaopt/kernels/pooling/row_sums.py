@@ -47,8 +47,9 @@ _ALONE = _Parts(Compiled(34, 14), Compiled(66, 18.6), Compiled(11, 4.5), Compile
 _LAYER, _SIGNED, _BEHIND_TURNS = Compiled(24, 8), 8, 5
 #: Rows, and turns of four words, that GCC writes out.
 _WRITTEN_OUT = 2
-#: Elements of a row from which on it is worth while; bytes of code at most (`tests/kernels/test_frames.py`).
-_LEAST, _MOST_CODE = 2, 320
+#: Elements of a row from which on it is worth while; bytes of code at most, and more of two rows that are written out
+#: (`tests/kernels/test_frames.py`).
+_LEAST, _MOST_CODE, _TWICE = 2, 320, 128
 _BIAS = -INT8_MIN
 
 
@@ -85,7 +86,7 @@ class RowSums:
                 cycles=round(cycles_of(code)),
                 promise=Promise((read,), stores(rows, 1)),
                 data_bytes=0,
-                code_bytes=_MOST_CODE,
+                code_bytes=_MOST_CODE + _TWICE * (rows == 2),
                 code=code,
                 alignment=1 if left else 4,
                 requantization=proven.describe(),
