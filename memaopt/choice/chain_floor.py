@@ -21,7 +21,7 @@ from memaopt.choice.segments import ChainAt
 from memaopt.choice.stages import Outer, places_of
 from memaopt.kernels.chains.order import HEIGHTS, band_height
 from memaopt.kernels.registry import Plan, plans
-from memaopt.kernels.staging import copies_of
+from memaopt.kernels.staging import least_words
 from memaopt.memory import liveness
 from memaopt.models.fetching import FlashTiming
 from memaopt.models.least_waits import least_loading
@@ -49,7 +49,7 @@ def part_floor(
     ``constants``: what loads of constants cost at least, which take so many bytes."""
     found = list(bands)
     streamed = [count * constants(plan.promise.parameters, plan.data_bytes) for count, plan in found]
-    copied = [(sum(copy.words for copy in copies), plan) for _, plan in found if (copies := copies_of(plan))]
+    copied = [(words, plan) for _, plan in found if (words := least_words(plan))]
     least, sizes = min(streamed), [plan.data_bytes for _, plan in copied]
     kept = min((constants(loads(words, 4), 4 * words) for words, _ in copied), default=least)
     return PartFloor(

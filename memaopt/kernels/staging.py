@@ -91,8 +91,7 @@ def staged(plan: Plan) -> Plan | None:
 def packed(plan: Plan, apart: bool = False) -> Plan | None:
     """The plan with its constants packed, which expand into scratch, and the others copied; None if none can be. What
     channels take may be ``apart``, so that it can stay on the chip."""
-    if apart:
-        plan = replace(plan, packings=tuple(each and each.parted() for each in plan.packings))
+    plan = _parted(plan) if apart else plan
     copies, words = copies_of(plan), plan.data_bytes // 4
     if not copies or not any(plan.packings):
         return None
@@ -117,17 +116,28 @@ def packed(plan: Plan, apart: bool = False) -> Plan | None:
     )
 
 
-def kept(plan: Plan, at: int = 0) -> Plan:
+def _parted(plan: Plan) -> Plan:
+    """The plan with its constants packed so that what channels take is apart."""
+    return replace(plan, packings=tuple(each and each.parted() for each in plan.packings))
+
+
+def least_words(plan: Plan) -> int:
+    """The words that cross if the constants of a plan that streams are copied once; 0 if they cannot be."""
+    return sum(copy.words for copy in copies_of(_parted(plan)))
+
+
+def kept(plan: Plan, at: int = 0, apart: bool = False) -> Plan:
     """A plan that streams, with its constants copied by somebody else before, as :func:`copies_of` says; to ``at``
-    words from the start of its scratch memory."""
-    promise = plan.promise
+    words from the start of its scratch memory. ``apart`` as in :func:`packed`."""
+    plan = _parted(plan) if apart else plan
+    promise, copies = plan.promise, copies_of(plan)
     return replace(
         plan,
         tile=f"{plan.tile}, constants kept" if plan.tile else "constants kept",
         promise=promise._replace(parameters=Access(), scratch=promise.scratch + promise.parameters),
-        data_bytes=4 * sum(copy.words for copy in copies_of(plan)),
+        data_bytes=sum(copy.data_bytes for copy in copies),
+        channel_bytes=sum(copy.channel_bytes for copy in copies),
         code=(Staged(plan.code),),
-        alignment=max(plan.alignment, 4),
         streams=plan,
         packed=any(plan.packings),
         kept=at,
@@ -199,8 +209,8 @@ def copies(plan: Plan, name: str, arrays: Sequence[Array]) -> tuple[str, dict[st
 def kept_copies(plan: Plan, arrays: Sequence[Array], to: str, at: int) -> list[str]:
     """The statements that copy the constants (``arrays``, as they lie) of a plan that :func:`kept` made, from ``at``
     words behind the pointer ``to`` on."""
-    made = []
-    for array, packing in zip(arrays, _packings(plan, arrays), strict=True):
+    made, copied = [], [array for array in arrays if not array.stays]
+    for array, packing in zip(copied, _packings(plan, copied), strict=True):
         made.append(_copy(f"{to} + {at}" if at else to, array, packing))
         at += array.length if packing is None else packing.words
     return made

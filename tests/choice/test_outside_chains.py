@@ -79,9 +79,9 @@ def test_chains_with_tensors_outside_are_certified_and_judged(tmp_path: Path) ->
     """Catches chains that are not looked for where tensors may be outside, bounds that nobody derived, and a judge that
     refuses what the search finds."""
     path = tmp_path / "model.tflite"
-    path.write_bytes(write(random_chain(17)))
+    path.write_bytes(write(random_chain(16)))
     model = Model.read(path)
-    plan = compile_network(model, F469, "bytes", sram=1000, place=PLACE)
+    plan = compile_network(model, F469, "bytes", sram=1800, place=PLACE)
     assert plan.chains
     assert plan.away
     assert plan.chained_bound is not None
@@ -99,6 +99,6 @@ def test_chains_with_tensors_outside_are_certified_and_judged(tmp_path: Path) ->
     ):
         with pytest.raises(FalseClaimError):
             network_check.verify(cert.model_copy(update=change).signed(), model)
-    found = evaluate(model, F469, json.loads(cert.to_json()), "bytes", sram=1000, place=PLACE)
+    found = evaluate(model, F469, json.loads(cert.to_json()), "bytes", sram=1800, place=PLACE)
     assert found.optimal
     assert (found.totals, found.layers) == (cert.totals, cert.layers)

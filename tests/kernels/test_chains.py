@@ -36,7 +36,8 @@ def test_every_plan_computes_its_chain(seed: int) -> None:
             CHAINS.replay(chain, plan)
         in_one_piece = [plan for plan in plans(chain) if "packed" in dict(plan.options)]
         packed += len(in_one_piece)
-        assert not any(list(in_parts(chain, plan)) for plan in in_one_piece)
+        for keeping in (each for plan in in_one_piece[:2] for each in in_parts(chain, plan)):
+            CHAINS.replay(chain, keeping)
         if seed < 3:
             fed = dataclasses.replace(chain, by_rows=True)
             for plan in plans(fed):

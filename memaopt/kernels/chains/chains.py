@@ -10,7 +10,7 @@ come.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +18,7 @@ import numpy as np
 from memaopt.access import Access
 from memaopt.kernels import staging
 from memaopt.kernels.chains import fed
+from memaopt.kernels.chains.kept import keeping_of, worth_keeping
 from memaopt.kernels.chains.least import least_order, rows_during
 from memaopt.kernels.chains.order import (
     HEIGHTS,
@@ -41,7 +42,9 @@ from memaopt.kernels.chains.pricing import (
     layout_of,
     own_bytes,
     own_code,
+    placed_bytes,
     promise_of,
+    table_bytes,
 )
 from memaopt.kernels.chains.replay import replay
 from memaopt.kernels.emitted import Emitted, composed, function_of
@@ -133,15 +136,17 @@ class ChainKernels:
     def in_parts(self, layer: LayerChain, plan: Plan) -> Iterator[Plan]:
         """A plan with the constants of some of its parts copied into scratch once, before the first step: of those
         that save most for their bytes; of all for which that saves, of half of their bytes, of a quarter and so on.
-        None where buffers are packed: kernels know such constants by where their own memory is, which changes there.
         """
         chosen = self._chosen(layer, plan)
-        parts, most = {} if chosen.order.packing is not None else _worth_keeping(chosen), None
+        parts, most = worth_keeping(chosen), None
         while parts:
-            size = sum(each.kernel_bytes for each in parts.values())
+            size = sum(parts.values())
             if most is None or size <= most:
                 most = size // 2
-                yield dataclasses.replace(self._plan(layer, _with(chosen, parts)), streams=plan)
+                for apart in (False, True):
+                    keeping = keeping_of(chosen, parts, apart)
+                    if keeping is not None:
+                        yield dataclasses.replace(self._plan(layer, keeping), streams=plan)
             parts.popitem()
 
     def least(self, layer: LayerChain, room: int | None, cost: Cost) -> int | None:
@@ -190,14 +195,14 @@ class ChainKernels:
         shared = {plan.kernels: plan.shared_bytes for plan in plans if plan.kernels}
         packing = order.packing
         bands = " and ".join(map(str, sorted(set(order.heights)))) + (", packed" if packing else "")
+        bands += staging.APART * chosen.apart
         return Plan(
             family=self.name,
             tile=f"{len(chain.parts)} layers, bands of {bands}",
             cycles=round(cycles + cycles_of(own) + sum(copy.cycles for copy in copies)),
             promise=promise,
-            data_bytes=sum(plan.data_bytes for plan in plans)
-            + len(order.steps)
-            + (2 * len(packing.places) if packing else 0),
+            data_bytes=sum(plan.data_bytes for plan in plans) + (0 if chosen.apart else table_bytes(order)),
+            channel_bytes=sum(plan.channel_bytes for plan in plans) + (table_bytes(order) if chosen.apart else 0),
             code_bytes=sum(plan.code_bytes - (plan.shared_bytes if plan.kernels else 0) for plan in plans)
             + sum(shared.values())
             + _CASE_CODE * len(order.counts)
@@ -219,6 +224,7 @@ class ChainKernels:
                 *((f"kernel_{part}", pick) for part, pick in enumerate(chosen.picks)),
                 *((f"kept_{part}", 1) for part in chosen.kept),
                 *([("packed", 1)] if packing else []),
+                *([("apart", 1)] if chosen.apart else []),
             ),
         )
 
@@ -230,7 +236,8 @@ class ChainKernels:
         """Raise FalseClaimError unless the steps of one of :meth:`plans` compute the chain, byte by byte."""
         chosen = self._chosen(chain, plan)
         layout = layout_of(chain, chosen)
-        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans, kept_bytes(chain, chosen))
+        kept = kept_bytes(chain, chosen)
+        replay(chosen.order, layout.lines, layout.work, layout.bytes, chosen.plans, kept, layout.start)
 
     def _chosen(self, chain: LayerChain, plan: Plan) -> Chosen:
         shape = shape_of(chain)
@@ -243,13 +250,11 @@ class ChainKernels:
         picks = tuple(plan.option(f"kernel_{part}") for part in numbers)
         plans = [next(p for i, p in self._offers(order, part) if i == picks[part]) for part in numbers]
         formats = (plan.input_format, *(p.output_format for p in plans))
-        if packed:
-            unplaced = Chosen(order, picks, _without_sums(shape, plans), formats)
-            order = packed_order(shape, heights, own_bytes(unplaced))
-            assert order is not None
         chosen = Chosen(order, picks, _without_sums(shape, plans), formats)
         keeping = (part for part in numbers if f"kept_{part}" in named)
-        return _with(chosen, {part: staging.kept(plans[part]) for part in keeping})
+        placed = keeping_of(chosen, keeping, "apart" in named, packed=packed)
+        assert placed is not None
+        return placed
 
     def emit(self, layer: LayerChain, plan: Plan, name: str) -> Emitted:
         chosen = self._chosen(layer, plan)
@@ -267,10 +272,12 @@ class ChainKernels:
             if part in constants:
                 copies += staging.kept_copies(kernel, made.arrays, "constants", constants[part] // 4)
         stepped = feed_name(name) if shape.fed else name
-        tables = [Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each")]
+        apart = chosen.apart
+        tables = [Array("int8_t", f"{stepped}_steps", table, "the order of steps, a byte each", stays=apart)]
         if order.packing is not None:
             places = np.array(order.packing.places)
-            tables.append(Array("int16_t", f"{stepped}_places", places, "where rows move, and parts work: words"))
+            told = "where rows move, and parts work: words"
+            tables.append(Array("int16_t", f"{stepped}_places", places, told, stays=apart))
         title = f"{len(layer.parts)} layers depth first, {dimensions(layer.shape)} -> {dimensions(layer.output)}"
         values: dict[str, object] = {
             "copies": copies,
@@ -307,25 +314,6 @@ class ChainKernels:
 def feed_name(name: str) -> str:
     """The function of a chain ``name`` that takes one row of its input, if that comes by rows."""
     return f"{name}_feed"
-
-
-def _worth_keeping(chosen: Chosen) -> dict[int, Plan]:
-    """The parts that read fewer constants if these are copied once, with their plans then; those first that save most
-    for their bytes."""
-    found: dict[int, Plan] = {}
-    worth: dict[int, float] = {}
-    for part, plan in enumerate(chosen.plans):
-        if plan is not None and staging.copies_of(plan):
-            kept = staging.kept(plan)
-            saved = chosen.order.bands[part] * plan.promise.parameters.bytes - kept.data_bytes
-            if saved > 0:
-                found[part], worth[part] = kept, saved / plan.data_bytes
-    return {part: found[part] for part in sorted(found, key=lambda part: -worth[part])}
-
-
-def _with(chosen: Chosen, plans: Mapping[int, Plan]) -> Chosen:
-    """A choice of kernels with others of some parts."""
-    return chosen._replace(plans=tuple(plans.get(part, plan) for part, plan in enumerate(chosen.plans)))
 
 
 def _without_sums(shape: ChainRows, plans: Sequence[Plan]) -> tuple[Plan | None, ...]:
@@ -380,7 +368,7 @@ def _case(chain: LayerChain, chosen: Chosen, step: ChainStep, code: int) -> dict
             height * shape.reach(Reader(step.of, slot)).stride * shape.lines[read].row_bytes
             for slot, read in enumerate(reads)
         ]
-        placed = order.packing is not None and own_bytes(chosen)[step.of] > 0
+        placed = order.packing is not None and placed_bytes(chosen)[step.of] > 0
         case |= {
             "placed": placed,
             "advance": advance,

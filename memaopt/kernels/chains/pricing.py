@@ -31,12 +31,14 @@ _SUM_BYTE, _SUM, _SUMMED = Compiled(16, 6), Compiled(32, 12), Compiled(48, 16)
 
 
 class Chosen(NamedTuple):
-    """The kernel of each part (None: it sums), with the format of each tensor."""
+    """The kernel of each part (None: it sums), with the format of each tensor. ``apart``: what channels take of
+    constants that are kept, and the chain's own tables, may be elsewhere than the other constants."""
 
     order: Order
     picks: tuple[int, ...]
     plans: tuple[Plan | None, ...]
     formats: tuple[Format, ...]
+    apart: bool = False
 
     @property
     def kept(self) -> tuple[int, ...]:
@@ -64,6 +66,11 @@ def copies_of(chosen: Chosen) -> list[CopyCost]:
     return [copy for plan in streams if plan is not None for copy in staging.copies_of(plan)]
 
 
+def table_bytes(order: Order) -> int:
+    """Of the steps, a byte each, and of the places that change."""
+    return len(order.steps) + (0 if order.packing is None else 2 * len(order.packing.places))
+
+
 def _words(chosen: Chosen, part: int) -> int:
     """Words of a part's constants as its kernel reads them."""
     plan = chosen.plans[part]
@@ -75,6 +82,17 @@ def own_bytes(chosen: Chosen) -> tuple[int, ...]:
     """Of each part's own memory while it computes; what a fully connected one has is kept."""
     sizes = [0 if plan is None else plan.scratch_bytes for plan in chosen.plans]
     return (*sizes[:-1], 0 if chosen.order.shape.dense else sizes[-1])
+
+
+def placed_bytes(chosen: Chosen) -> tuple[int, ...]:
+    """Of each part's own memory that has places which change, where buffers are packed: a kernel whose constants are
+    kept knows them by where its own memory is, so that this stays."""
+    return tuple(0 if part in chosen.kept else size for part, size in enumerate(own_bytes(chosen)))
+
+
+def _staying(chosen: Chosen) -> int:
+    """Bytes of the memory that those kernels use in turns."""
+    return max((align(own_bytes(chosen)[part], 4) for part in chosen.kept), default=0)
 
 
 def _before_constants(chain: LayerChain, chosen: Chosen) -> int:
@@ -102,7 +120,8 @@ def _dense_ends(chosen: Chosen) -> Ends | None:
 
 class ScratchLayout(NamedTuple):
     """Offsets in scratch: of the line buffers by tensor, of the sums, of each part's own; and its bytes. From ``start``
-    on bytes are shared: where a packing has its places, all buffers start there, and no part's own memory has one."""
+    on bytes are shared: where a packing has its places, all buffers start there, and of parts' own memory only that has
+    an offset which stays."""
 
     lines: dict[int, int]
     sums: int
@@ -118,7 +137,9 @@ def layout_of(chain: LayerChain, chosen: Chosen) -> ScratchLayout:
     sums = _before_sums(chosen)
     dense = {len(chosen.plans) - 1: sums} if order.shape.dense else {}
     if order.packing is not None:
-        return ScratchLayout(dict.fromkeys(buffered, kept), sums, dense, kept + order.packing.bytes, kept)
+        start = kept + _staying(chosen)
+        work = dict.fromkeys(chosen.kept, kept) | dense
+        return ScratchLayout(dict.fromkeys(buffered, start), sums, work, start + order.packing.bytes, start)
     sizes = {("line", t): order.bytes(t) for t in buffered}
     sizes |= {("work", i): align(size, 4) for i, size in enumerate(own_bytes(chosen)) if size}
     placed: dict[tuple[str, int], int] = {}
@@ -144,8 +165,8 @@ def _copied(count: int) -> Access:
 def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
     """The accesses of one call, those of its parts among them."""
     order, shape = chosen.order, chosen.order.shape
-    source, scratch, output, parameters = Access(), Access(), Access(), loads(len(order.steps), 1)
-    stack = Access()
+    source, scratch, output, parameters, stack = Access(), Access(), Access(), Access(), Access()
+    tables = loads(len(order.steps), 1)
     for step, count in order.counts.items():
         line = shape.lines[step.of]
         if step.kind is StepKind.FEED:
@@ -177,7 +198,7 @@ def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
     for part in chosen.kept:
         scratch += stores(_words(chosen, part), 4)
     if order.packing is not None:
-        parameters += loads(len(order.packing.places), 2)
+        tables += loads(len(order.packing.places), 2)
     parameters += loads(sum(copy.words for copy in copies_of(chosen)), 4)
     for size, times in Counter(order.moves).items():
         scratch += _copied(size).times(times)
@@ -187,8 +208,11 @@ def promise_of(chain: LayerChain, chosen: Chosen) -> Promise:
         scratch, parameters, output = scratch + dense.scratch, parameters + dense.parameters, output + dense.output
     if shape.fed:
         kept, twice = fed.access(order, shape.lines[0].height)
-        scratch, parameters = scratch + kept, parameters + twice
-    return Promise((source,), output, parameters, scratch, stack)
+        scratch, tables = scratch + kept, tables + twice
+    channels = loads(sum(copy.channel_words for copy in copies_of(chosen)), 4)
+    if chosen.apart:
+        return Promise((source,), output, parameters, scratch, stack, channels + tables)
+    return Promise((source,), output, parameters + tables, scratch, stack, channels)
 
 
 def _added(chain: LayerChain, shape: ChainRows) -> Access:

@@ -25,9 +25,9 @@ _WORD = 4
 class _Memory:
     """Bytes by what they hold, and the pointers of the emitted C."""
 
-    def __init__(self, order: Order, lines: Mapping[int, int], scratch: int, kept: int) -> None:
+    def __init__(self, order: Order, lines: Mapping[int, int], scratch: int, kept: int, start: int) -> None:
         shape = order.shape
-        self.shape, self.lines, self.kept, self.scratch = shape, lines, kept, scratch
+        self.shape, self.lines, self.kept, self.scratch, self.start = shape, lines, kept, scratch, start
         self.places = None if order.packing is None else iter(order.packing.places)
         first, last = shape.lines[0], shape.lines[-1]
         source = first.height * first.row_bytes
@@ -56,7 +56,7 @@ class _Memory:
         found = None if self.places is None else next(self.places, None)
         if found is None:
             raise FalseClaimError("a chain has fewer places than steps that need one")
-        return self.kept + _WORD * found
+        return self.start + _WORD * found
 
     def write(self, tensor: int, at: int, most: int, rows: int) -> None:
         """The next rows of a tensor, from a byte on, into a place that ends at ``most``."""
@@ -81,12 +81,14 @@ def replay(
     scratch: int,
     plans: Sequence[Plan | None],
     kept: int = 0,
+    start: int = 0,
 ) -> None:
     """Raise FalseClaimError unless the steps of an order compute the chain: line buffers at ``lines``, the parts' own
-    memory at ``work``, within ``scratch`` bytes, of which the first ``kept`` are nobody's else.
+    memory at ``work``, within ``scratch`` bytes, of which the first ``kept`` are nobody's else; places that change are
+    counted from ``start`` on.
     """
     shape = order.shape
-    memory = _Memory(order, lines, scratch, kept)
+    memory = _Memory(order, lines, scratch, kept, start)
     bands = [0] * len(shape.parts)
     for step in order.steps:
         line = shape.lines[step.of]
@@ -165,7 +167,7 @@ def _own(memory: _Memory, part: int, work: Mapping[int, int], plan: Plan | None)
     size = 0 if plan is None or kept else plan.scratch_bytes
     if not size:
         return range(0)
-    start = work[part] if memory.places is None else memory.place()
+    start = work[part] if memory.places is None or part in work else memory.place()
     return range(start, start + size)
 
 
