@@ -72,10 +72,14 @@ class NetworkPlacement(Input):
         return self.activations != SRAM or any(name not in (SRAM, AUTO) for name in ends)
 
     def demand_whole(self, *, stream: bool = False, by_rows: bool = False) -> None:
-        """InputError where tensors may lie outside of a network that is run on a stream or takes its input by rows."""
-        if self.of_tensors and (stream or by_rows):
+        """InputError where tensors may lie outside of a network that is run on a stream, or others than its outputs of
+        one whose input comes by rows, which is a chain and lies nowhere."""
+        if self.of_tensors and stream:
+            raise InputError("a network on a sliding window has all its activations in SRAM")
+        if by_rows and (self.activations != SRAM or self.input not in (SRAM, AUTO)):
             raise InputError(
-                "a network on a sliding window, or whose input comes by rows, has all its activations in SRAM"
+                "a network whose input comes by rows has its activations in SRAM, but for its outputs "
+                f"({option('place', f'output={self.activations if self.input in (SRAM, AUTO) else self.input}')})"
             )
 
     def opened(self, mcu: Mcu) -> Iterator[NetworkPlacement]:

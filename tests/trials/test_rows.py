@@ -15,11 +15,14 @@ from network_helpers import Library
 import memaopt
 from memaopt.board.projects import usual_layout
 from memaopt.certificates import network as certificate
+from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
+from memaopt.choice.placement import NetworkPlacement
 from memaopt.emit import network as emit
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
+from memaopt.machines.mcu import mcu
 from memaopt.memory.row_bound import bound
 from memaopt.networks import reference
 from memaopt.networks.formats.model import Model
@@ -116,3 +119,17 @@ def test_what_does_not_come_by_rows() -> None:
         compile_network(zoo.build("tcn"), ZERO, by_rows=True, stream=Stream(axis="rows"))
     two = dataclasses.replace(random_chain(1), by_rows=True)
     assert simplify.simplify(two).graph.by_rows
+
+
+def test_the_output_may_be_outside() -> None:
+    """Catches rows that know nothing of the memory that their output is in, and another tensor outside with them."""
+    model, machine = Model.of(random_chain(1)), mcu("stm32f469")
+    plan = compile_network(model, machine, place=NetworkPlacement(output="fmc"), by_rows=True)
+    assert plan.ends_away
+    found = trial.run(plan)
+    assert found.passed
+    signed = certificate.certify(plan)
+    network_check.verify(signed, model)
+    for place in (NetworkPlacement(activations="fmc"), NetworkPlacement(input="fmc", output="fmc")):
+        with pytest.raises(InputError, match=r'input comes by rows .* but for its outputs \(place="output=fmc"\)'):
+            compile_network(model, machine, place=place, by_rows=True)
