@@ -8,7 +8,8 @@ import pytest
 
 from memaopt.kernels.registry import Emitted
 from memaopt.kernels.rounding import cleared
-from memaopt.problems.layers import Layer
+from memaopt.problems.layers import Layer, MatMul
+from memaopt.problems.step_functions import Rescale
 
 RNG = np.random.default_rng(98)
 
@@ -23,6 +24,9 @@ def _layers() -> dict[str, tuple[str, Layer]]:
         "chained": ("chained channels", h.conv(rng, (3, 4, 6), 5, output_zero_point=5)),
         "chained_by_two": ("chained channels", h.conv(rng, (2, 2, 6), 5, output_zero_point=5)),
         "inputs": ("few inputs", h.conv(rng, (3, 7, 3), 5, **zero)),
+        "wide": ("wide tiles", h.conv(rng, (2, 5, 8), 5, **zero)),
+        "halves": ("halves", _product(5)),
+        "tiles": ("tiles of halves", _product(6)),
         "winograd": ("winograd", h.conv(rng, (7, 11, 8), 4, (3, 3), **zero)),
         "rows": ("raw rows", h.fully_connected(rng, 24, 7, in_double=False, **zero)),
         "taps": ("depthwise taps", h.depthwise(rng, (6, 6, 4), **zero)),
@@ -31,6 +35,10 @@ def _layers() -> dict[str, tuple[str, Layer]]:
         "strided_line": ("depthwise line", h.depthwise(rng, (2, 28, 3), (1, 5), stride=(1, 2), **zero)),
         "column": ("depthwise column", h.depthwise(rng, (5, 1, 8), (5, 1), padding="valid", **zero)),
     }
+
+
+def _product(zero_point: int) -> MatMul:
+    return MatMul((1, 4, 16), (1, 16, 4), (False, False), 3, -4, zero_point, Rescale(1518500250, -7))
 
 
 def test_addends_by_sign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

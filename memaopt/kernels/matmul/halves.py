@@ -72,6 +72,7 @@ class HalvesMatMul:
         assert way is not None
         first, second = way.packings(layer, _FOUR)
         proven, output = way.proven, way.output(layer)
+        negative = "" if proven.negative is None else f"{int(proven.negative[0])}"
         return emitted(
             binary(name),
             plan,
@@ -83,8 +84,7 @@ class HalvesMatMul:
             words=first.padded // 2,
             start=int(proven.start[0]),
             multiplier=int(proven.multiplier[0]),
-            addend=int(proven.addend[0]),
-            negative=None if proven.negative is None else int(proven.negative[0]),
+            addend=output.addend("acc[j]", f"{int(proven.addend[0])}", negative),
             shift=proven.shift,
             low=output.low,
             high=output.high,

@@ -14,7 +14,7 @@ from memaopt.access import Access, loads, stores
 from memaopt.alignment import align
 from memaopt.kernels.around import Compiled, piece
 from memaopt.kernels.code import Loop, Node
-from memaopt.kernels.rounding import requantize
+from memaopt.kernels.rounding import cleared
 from memaopt.kernels.rounding.output import Output
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.problems.layers import MatMul
@@ -134,7 +134,7 @@ def way_of(layer: MatMul) -> Way | None:
     for factor in _FACTORS:
         if max(abs(product) for product in products) * factor >= 1 << 31:
             continue
-        proven = requantize.prove_multiply_add(_requantization(layer), span, factor)
+        proven = cleared.prove_multiply_add(_requantization(layer), span, factor)
         if proven is not None and not proven.constant.any():
             return Way(factor, proven)
     return None

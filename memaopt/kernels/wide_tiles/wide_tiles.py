@@ -16,8 +16,8 @@ from memaopt.kernels.family import dimensions, pareto
 from memaopt.kernels.patches import patch_of
 from memaopt.kernels.plan import Plan, Promise
 from memaopt.kernels.raw_pairs.raw_pairs import strip_heights
-from memaopt.kernels.rounding import requantize
-from memaopt.kernels.rounding.output import Output, channel_parameters
+from memaopt.kernels.rounding.bytes_of import byte_rounding
+from memaopt.kernels.rounding.output import channel_parameters
 from memaopt.kernels.rounding.requantize import Proven
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
@@ -136,13 +136,14 @@ def _choose(layer: Conv, rows: int) -> _Chosen | None:
     step = layer.window.stride.width * layer.shape.channels
     # As many positions as offsets reach, in tiles of equal size.
     most = min(MOST, 1 + (REACH - CHANNELS) // max(step, m))
-    if most < 1 or (proven := _proven(layer)) is None:
+    rounding = byte_rounding(layer.requantization, layer.range, SCALE) if most > 0 else None
+    if rounding is None:
         return None
     width = strips.grid_of(layer, 1, pitch, rows > 0).width
     grid = strips.grid_of(layer, -(-width // -(-width // most)), pitch, rows > 0)
     runs = WindowRuns(patch.rows, patch.run, patch.pitch, step)
-    kernel = interned(WideTilesKernel(grid.n, runs, m, Output.of(proven, layer.requantization)))
-    return _Chosen(kernel, grid, strips.strip_of(layer, rows) if rows else None, proven)
+    kernel = interned(WideTilesKernel(grid.n, runs, m, rounding.output))
+    return _Chosen(kernel, grid, strips.strip_of(layer, rows) if rows else None, rounding.proven)
 
 
 def _unaligned(chosen: _Chosen) -> int:
@@ -156,11 +157,6 @@ def _unaligned(chosen: _Chosen) -> int:
     often = np.bincount(lines.ravel() % 4, minlength=4)
     slow = sum(int(times) * around.unaligned_words(words + at) for at, times in enumerate(often) if times)
     return len(kernel.channels) * slow
-
-
-@lru_cache(maxsize=256)
-def _proven(layer: Conv) -> Proven | None:
-    return requantize.prove_multiply_add(layer.requantization, layer.range, SCALE)
 
 
 FAMILIES = (WideTiles(),)
