@@ -94,19 +94,6 @@ def test_constants_behind_the_code_ram() -> None:
     assert trial.cycles < 1.02 * trial.ideal_cycles
 
 
-def test_fronts_fall() -> None:
-    """Catches a dominated point, a budget that is not met, or an order that depends on luck."""
-    fronts = pareto.fronts(DS_CNN, MCU)
-    assert set(fronts) == set(pareto.BUDGETS)
-    for budget, points in fronts.items():
-        sizes = [getattr(point, f"{budget.lower()}_bytes") for point in points]
-        assert sizes == sorted(set(sizes), reverse=True)
-        cycles = [point.machine_cycles for point in points]
-        assert cycles == sorted(set(cycles))
-    assert len(fronts["flash"]) > 3
-    assert len(fronts["SRAM"]) > 3
-
-
 def test_pareto_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Catches JSON that is not the front, and a plot that is not written."""
     pytest.importorskip("matplotlib")
