@@ -12,6 +12,7 @@ from memaopt.kernels.code import Call, Constants
 from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import add_imm, load_imm
 from memaopt.kernels.text.templates import render
+from memaopt.kernels.text.thumb import REACH
 
 
 class Plane(NamedTuple):
@@ -34,8 +35,9 @@ class _Cycles(NamedTuple):
     call: int = 26  # nine registers pushed and popped, planes and constants set up
     row: int = 3  # counted, and back
     plane: int = 1  # moves on; a store into it
-    pair: int = 3 + 1 + 1  # two words, the input moves on; a load right after a store waits
-    turn: int = 3 - 1  # counted, and back; the first load does not wait
+    pair: int = 2 + 1  # two words
+    waits: int = 1  # a load right after a store
+    turn: int = 3  # counted, and back
     odd: int = 4  # one word, the input moves on, no second column
 
 
@@ -84,9 +86,41 @@ class PlaneGather:
         """Instructions that move the input to the next row."""
         return len(add_imm("r0", "r0", self.left_over, "r12").splitlines())
 
-    def _further(self, columns: int) -> int:
-        """Instructions, besides one, that move the input by so many columns."""
-        return len(add_imm("r0", "r0", columns * self.column, "r12").splitlines()) - 1
+    @property
+    def _alone(self) -> int:
+        """Instructions that move the input by the last column, where their number is odd."""
+        return self.width % 2 * len(add_imm("r0", "r0", self.column, "r12").splitlines())
+
+    @property
+    def ahead(self) -> bool:
+        """Whether two columns are loaded before those before them are stored, in registers that bytes stored as value +
+        128 have a constant in."""
+        return self.input_format is not Format.RAW and self.unroll > 1
+
+    def pair(self, number: int) -> tuple[str, str]:
+        """Registers of two columns, the ``number``-th of a turn."""
+        return ("r8", "r12") if self.ahead and number % 2 else ("r6", "r7")
+
+    @property
+    def _near(self) -> bool:
+        """Whether offsets reach all columns of a turn."""
+        return (2 * self.unroll - 1) * self.column <= REACH
+
+    def place(self, column: int) -> int:
+        """Where the input has a column of a turn."""
+        return (column if self._near else column % 2) * self.column
+
+    def moves_on(self, number: int) -> int:
+        """Bytes that the input moves on after the ``number``-th two columns of a turn."""
+        if not self._near:
+            return 2 * self.column
+        return 2 * self.unroll * self.column if number == self.unroll - 1 else 0
+
+    @property
+    def _moves(self) -> int:
+        """Instructions that move it on in a turn."""
+        moves = [self.moves_on(number) for number in range(self.unroll)]
+        return sum(len(add_imm("r0", "r0", move, "").splitlines()) for move in moves if move)
 
     @property
     def _constants(self) -> int:
@@ -99,21 +133,22 @@ class PlaneGather:
     def unroll(self) -> int:
         """Pairs of columns in a turn of the loop."""
         pairs = self.width // 2
-        return next((u for u in (4, 3, 2) if pairs % u == 0 and pairs), 1)
+        return next((u for u in (4, 3, 2, 5, 7) if pairs % u == 0 and pairs), 1)
 
     def cycles(self, rows: int) -> int:
         """One call for ``rows`` rows."""
         pairs, odd = divmod(self.width, 2)
         c, stored = _CYCLES[self.channels], self.channels * _CYCLES[self.channels].plane
-        row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored + self._further(2)) + c.turn)
-        row += odd * (c.odd + c.pack + stored + self._further(1)) + c.row + stored + self._moved
+        waits = 0 if self.ahead else (self.unroll - 1) * c.waits
+        row = pairs // self.unroll * (self.unroll * (c.pair + c.pack + stored) + waits + self._moves + c.turn)
+        row += odd * (c.odd - 1 + c.pack + stored) + self._alone + c.row + stored + self._moved
         return c.call + self._constants + rows * row
 
     @property
     def code_bytes(self) -> int:
-        pair = {4: 13, 2: 8, 1: 6}[self.channels]
-        further = self.unroll * self._further(2) + self.width % 2 * self._further(1)
-        return 4 * ((self.unroll + self.width % 2) * pair + 18 + self._moved + further)
+        pack = _CYCLES[self.channels].pack + self.channels  # an instruction a cycle
+        turn, odd = self.unroll * (2 + pack) + self._moves, self.width % 2 * (2 + pack)
+        return 4 * (turn + odd + self._alone + 18 + self._moved)
 
     def accesses(self, rows: int) -> tuple[Access, Access]:
         """Of the input and of the planes, for one call."""
