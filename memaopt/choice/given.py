@@ -13,15 +13,18 @@ from memaopt.choice.choice import Candidate, Stage
 from memaopt.choice.placement import ON_CHIP, NetworkPlacement
 from memaopt.choice.problem import ALL_AWAY, Problem
 from memaopt.errors import InfeasibleError, InputError
-from memaopt.inputs import Input
+from memaopt.inputs import Input, any_of
 from memaopt.kernels.registry import Format
 from memaopt.memory.plan import MemoryPlan
 from memaopt.networks.chains import Chains
 from memaopt.networks.limits import MAX_OPERATORS
 from memaopt.spelling import option
 
-#: Fields of a certificate whose other values no plan is judged with, and the values that it is.
-_WHOLE = {"stream": None, "by_rows": False}
+#: Fields of a certificate whose other values no plan is judged with, the values that it is, and what others are of.
+_WHOLE = {"stream": (None, "on a window that slides"), "by_rows": (False, "whose input comes by rows")}
+
+#: What a kernel of a family is asked for besides its tile.
+_CHOSEN = ("options", "input_format", "output_format", "code_in_ram", "data_in_ram", "data_outside")
 
 #: What of a certificate, beside its layers, is a plan.
 _FIELDS = ("multiple", "chains", "memory", "room")
@@ -97,10 +100,9 @@ class GivenPlan(Input):
         if "layers" not in data and "family" in data:
             data = {"layers": [data]}
         if "format" in data and isinstance(data.get("layers"), list):
-            for field, usual in _WHOLE.items():
+            for field, (usual, what) in _WHOLE.items():
                 if data.get(field, usual) != usual:
-                    said = str(data[field])[:80]
-                    raise InputError(f"{where}: its {field} is {said}: only plans of whole inputs are judged")
+                    raise InputError(f"{where}: it is of a network {what}: only plans of whole inputs are judged")
             placed = NetworkPlacement.checked(data.get("placement", {}), f"{where}: placement")
             if placed != place:
                 there = placed.as_option if placed.describe() else f"no {option('place')}: all of it is on the chip"
@@ -147,8 +149,12 @@ def _narrowed(stage: Stage, given: GivenKernel, problem: Problem, position: int)
     kind = problem.graph.operators[position].kind
     there = [each.plan for each in stage.candidates if each.plan is not fusion.DEFERRED]
     same = dict.fromkeys(plan.tile for plan in there if plan.family == given.family)
-    if same:
-        what = f"{given.family} has the tiles {', '.join(list(same)[:8])}, in other formats or places perhaps"
+    if given.tile is not None and given.tile not in same and same:
+        what = f"the tiles of {given.family} are {'; '.join(repr(tile) for tile in list(same)[:8])}"
+    elif same:
+        asked = [name for name in _CHOSEN if getattr(given, name) is not None]
+        fewer = [name for name in asked if any(map(given.model_copy(update={name: None}).means, stage.candidates))]
+        what = f"there is one with {any_of([f'another {name}' for name in fewer or asked])}"
     else:
         what = f"there are {', '.join(dict.fromkeys(plan.family for plan in there))}"
     raise InfeasibleError(f"layer {position}, {kind}: no kernel {given} computes it: {what}")

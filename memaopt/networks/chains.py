@@ -6,6 +6,7 @@ No file has such an operator; it is put in the place of others where a network i
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import ClassVar
 
 from pydantic import SerializeAsAny
@@ -122,8 +123,11 @@ def is_closed(graph: Graph, first: int, last: int) -> bool:
 
 def depth_first(graph: Graph, chains: Chains) -> Graph:
     """The network with the operators of each chain as one; InputError for ranges that are no chains."""
-    found = graph
-    for first, last in sorted(chains, reverse=True):
+    found, ordered = graph, sorted(chains)
+    for one, other in pairwise(ordered):
+        if other[0] < one[1]:
+            raise InputError(f"{graph.name}: chains {list(one)} and {list(other)} share operators")
+    for first, last in reversed(ordered):
         if not (0 <= first < last - 1 < len(found.operators) and is_closed(graph, first, last)):
             raise InputError(f"{graph.name}: operators {first} to {last} are no chain")
         if chain_of(graph, found.operators[first:last]) is None:  # it would be no layer, and cost nothing

@@ -115,7 +115,9 @@ def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
     assert not none.feasible
     assert "no kernel banana with any tile computes it: there are" in none.reason
     tile = evaluate(_LAYERS[0], _MACHINE, {"family": "generic", "tile": "9x9"})
-    assert "generic has the tiles" in tile.reason
+    assert "the tiles of generic are ''" in tile.reason
+    place = evaluate(_LAYERS[0], _MACHINE, {"family": "generic", "code_in_ram": True})
+    assert place.reason.endswith("computes it: there is one with another code_in_ram")
     for plan, message in (
         ({"layers": [{"family": "generic"}]}, "which layer\\? give operator, one of"),
         ({"layers": [{"operator": 99, "family": "generic"}]}, "no layer 99: there are"),

@@ -156,17 +156,20 @@ def _check_judged(cert: NetworkCertificate, model: Model) -> None:
     assert not alone.optimal
     with pytest.raises(InputError, match="are no chain"):
         evaluate(model, ZERO, {**data, "chains": [[0, 10**6]]})
-    with pytest.raises(InputError, match="its by_rows is True: only plans of whole inputs"):
+    with pytest.raises(InputError, match="whose input comes by rows: only plans of whole inputs"):
         evaluate(model, ZERO, {**data, "by_rows": True})
 
 
 def test_what_makes_no_rows_is_no_chain() -> None:
-    """Catches a chain with a reshape in it, which was no layer, cost nothing, and beat the optimum."""
+    """Catches a chain with a reshape in it, which was no layer, cost nothing, and beat the optimum; and two that share
+    operators, of which one became an operator of the other."""
     graph = simplify.simplify(zoo.build("cnn_1d")).graph
     assert [op.kind for op in graph.operators[2:4]] == ["MAX_POOL_2D", "RESHAPE"]
     assert len(depth_first(graph, ((0, 3),)).operators) == len(graph.operators) - 2
     with pytest.raises(InputError, match="operators 0 to 4 are no chain: each has to make rows of rows"):
         depth_first(graph, ((0, 4),))
+    with pytest.raises(InputError, match=r"chains \[0, 2\] and \[1, 3\] share operators"):
+        depth_first(graph, ((1, 3), (0, 2)))
 
 
 def test_a_number_without_axes_ends_no_chain() -> None:
