@@ -155,6 +155,10 @@ def command(run_folder: Callable[[Path, str | None, bool], None]) -> Callable[..
                 raise InputError(f"{target} is a folder: {', '.join(options.given)} can be used with an ELF file only")
             run_folder(target, compiler, as_json)
             return
+        if target.suffix in (".tflite", ".onnx"):
+            raise InputError(f"{target}: a model, and no program: memaopt solve {target} --run builds one and runs it")
+        if target.suffix == ".json":
+            raise InputError(f"{target}: no program: of a certificate give the folder that it is in")
         if compiler is not None:
             raise InputError(f"--compiler: {target} is not a folder, there is nothing to build")
         _run_program(target, options, as_json)
