@@ -142,7 +142,7 @@ def test_what_cannot_be_says_why(model: Path, tmp_path: Path, cli: Cli) -> None:
 def test_plans_with_buffers_outside_are_judged(model: Path, tmp_path: Path, cli: Cli) -> None:
     """Catches a plan judged with other tensors outside than its own, in other memories than are asked for, or beside an
     optimum that knows of none."""
-    place, sram, machine = "weights=qspi,activations=fmc,input=fmc", 1400, mcu("stm32f469")
+    place, sram, machine = "weights=qspi,activations=fmc,input=fmc", 1200, mcu("stm32f469")
     best = certify(model, machine, "bytes", place=place, sram=sram)
     assert isinstance(best, NetworkCertificate)
     assert best.outer is not None
