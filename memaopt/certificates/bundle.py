@@ -73,7 +73,7 @@ class BundleCertificate(Named):
 
     what: ClassVar[str] = "a certificate of several networks"
 
-    format: Literal["memaopt-bundle-certificate-5"] = "memaopt-bundle-certificate-5"
+    format: Literal["memaopt-bundle-certificate-6"] = "memaopt-bundle-certificate-6"
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)
     networks: tuple[NetworkCertificate, ...] = Field(min_length=2)

@@ -60,7 +60,7 @@ class NetworkCertificate(OfModel):
 
     what: ClassVar[str] = "a network's certificate"
 
-    format: Literal["memaopt-network-certificate-10"] = "memaopt-network-certificate-10"
+    format: Literal["memaopt-network-certificate-11"] = "memaopt-network-certificate-11"
     objective: Objective
     sram_bytes: int = Field(gt=0)
     flash_bytes: int = Field(gt=0)

@@ -8,6 +8,7 @@ read, with what the chain itself does, and at what their constants wait, which i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -79,6 +80,8 @@ class Floors:
     _parts: dict[tuple[Rows, int], PartFloor] = field(default_factory=dict)
     #: Plans of bands by their ids, with what each costs.
     _bands: dict[int, tuple[Plan, int]] = field(default_factory=dict)
+    #: By chains and tensors outside.
+    _found: dict[tuple[int, int, frozenset[int]], dict[float, int | None]] = field(default_factory=dict)
 
     @cached_property
     def machine(self) -> FlashTiming:
@@ -91,18 +94,28 @@ class Floors:
         room = _room(limits, segment)
         if room is not None and room < 0:
             return None
-        if is_sum(self.objective):
-            return 0  # some of its weights may be
-        return chain_floor(self._part_floors(segment), room) + self._ends_floor(segment)
+        floor = 0  # some weights of a sum may be
+        if not is_sum(self.objective):
+            floor = chain_floor(self._part_floors(segment), room) + self._ends_floor(segment)
+        size = _bytes(_most(limits))
+        return _higher(floor, (least for most, least in self._known(segment).items() if most >= size))
 
     def least(self, limits: Budgets, segment: ChainAt) -> int | None:
         """A better :meth:`quick`, where cycles are the price."""
-        known, least = self.quick(limits, segment), segment.least(_most(limits), self._band_floor)
-        if known is None or least is None:
-            return None
-        apart = [floor._replace(own=0) for floor in self._part_floors(segment)]
-        constants = 0 if self._streams else chain_floor(apart, _room(limits, segment))
-        return max(known, least + constants + self._ends_floor(segment))
+        found, most, known = self._known(segment), _most(limits), self.quick(limits, segment)
+        if known is None or _bytes(most) in found:
+            return known
+        least = segment.least(most, self._band_floor)
+        if least is not None:
+            apart = [floor._replace(own=0) for floor in self._part_floors(segment)]
+            constants = 0 if self._streams else chain_floor(apart, _room(limits, segment))
+            least = max(known, least + constants + self._ends_floor(segment))
+        found[_bytes(most)] = least
+        return least
+
+    def _known(self, segment: ChainAt) -> dict[float, int | None]:
+        """What :meth:`least` is within so many bytes, as far as that was found: within fewer it is no less."""
+        return self._found.setdefault((segment.first, segment.last, segment.away), {})
 
     def candidates(self, segment: ChainAt) -> Iterator[Candidate]:
         """Those of a chain that reads and writes plain int8."""
@@ -182,6 +195,17 @@ class Floors:
             for beyond in self.problem.sites.choices
         ]
         return int(min(waits))
+
+
+def _higher(floor: int, others: Iterable[int | None]) -> int | None:
+    """The highest of floors; None if one says that there is nothing."""
+    found = list(others)
+    return None if None in found else max(floor, *(each or 0 for each in found), 0)
+
+
+def _bytes(most: int | None) -> float:
+    """So many bytes, where None is no limit."""
+    return math.inf if most is None else most
 
 
 def _most(limits: Budgets) -> int | None:

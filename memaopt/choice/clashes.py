@@ -13,6 +13,9 @@ from memaopt.choice.choice import Candidate
 from memaopt.choice.in_ram import constants_room
 from memaopt.kernels.registry import Format, Plan
 
+Stretch = tuple[tuple[int, int], ...]
+"""Steps of a partition into chains one behind the other, each from a position to another."""
+
 
 class Demand(NamedTuple):
     """What a layer asks of the memory plan: whether it computes its input itself (``fused``) or leaves that to its
@@ -33,7 +36,7 @@ class Demand(NamedTuple):
             return False
         if other.lead is None:
             return True
-        return self.lead is not None and self.step == other.step and self.lead <= other.lead
+        return self.lead is not None and other.step % self.step == 0 and self.lead <= other.lead
 
 
 def demand_of(plan: Plan) -> Demand:
@@ -84,3 +87,28 @@ class Clash:
         if demand is not None and not demand.met_by(demand_of(candidate.plan)):
             return False
         return self.copies is None or self.copies[at].met_by(copies_of(candidate))
+
+
+class StepClash(NamedTuple):
+    """``steps`` of a partition whose kernels ask for at least these ``demands`` (None: whatever they ask) and need a
+    larger arena than there is, whatever the other steps are; or whose partition is passed over."""
+
+    steps: Stretch
+    demands: tuple[Demand | None, ...]
+
+    @property
+    def first(self) -> int:
+        """The position of the first step."""
+        return self.steps[0][0]
+
+    @property
+    def last(self) -> int:
+        """The position behind the last step."""
+        return self.steps[-1][1]
+
+    def met(self, ends: tuple[int, int], demand: Demand | None) -> bool:
+        """Whether a step meets its demand; not if it is none of the steps. None: what it asks for is not known."""
+        if ends not in self.steps:
+            return False
+        least = self.demands[self.steps.index(ends)]
+        return least is None or (demand is not None and least.met_by(demand))

@@ -21,14 +21,15 @@ from memaopt.choice.narrowing import NetworkSpace
 from memaopt.choice.network_plan import LayerPlan, Neighbour, NetworkPlan
 from memaopt.choice.outside_chains import chained_bound, least_of, shortest
 from memaopt.choice.partition import Partitions
-from memaopt.choice.paths import Potentials
+from memaopt.choice.paths import NO_POTENTIALS, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import ALL_AWAY, Problem, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.spaces import problem_within, problems, problems_of, simplifications
 from memaopt.choice.stages import ALIGNMENT
-from memaopt.choice.ways import ways
+from memaopt.choice.step_conflicts import check, room_of
+from memaopt.choice.ways import packing, ways
 from memaopt.choice.weighing import least_with_arena, objective_of
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.kernels.registry import Format
@@ -273,7 +274,7 @@ def _depth_first(
     potentials: list[Potentials] = []
     for space in spaces:
         partitions = Partitions(space.problem, objective)
-        bound: Potentials = ()
+        bound = NO_POTENTIALS
         known = None if best is None else best.choice.price
         for number, (found, problem) in enumerate(ways(partitions, space.problem.limits, prepared, known)):
             if number == 0:
@@ -327,7 +328,7 @@ def _outside_chains(
 
 def bounded(chosen: Choice, least: int) -> Choice:
     """A choice with chains, of which no partition into chains costs less than so much."""
-    proof = chosen.proof if chosen.price == least else "none"
+    proof = chosen.proof if chosen.price <= least else "none"
     return replace(chosen, proof=proof, bound=min(chosen.price, least))
 
 
@@ -336,16 +337,18 @@ def partition_bound(plan: NetworkPlan) -> int:
     found by a search for a way that has none. FalseClaimError if they do not show it.
     """
     ways = [simple for _, simple in simplifications(plan.source)]
-    given = plan.potentials or ((),) * len(ways)
+    given = plan.potentials or (NO_POTENTIALS,) * len(ways)
     if len(given) != len(ways):
         raise FalseClaimError(f"potentials: {len(given)} sets for {len(ways)} ways to simplify the network")
     bounds = []
     for simple, potentials in zip(ways, given, strict=True):
         problem = problem_within(plan, simple.graph)
         partitions = Partitions(problem, plan.objective)
-        if potentials:
+        for clash in potentials.clashes:
+            check(problem, partitions.segments, clash, room_of(problem.limits))
+        if potentials.states:
             bounds.append(partitions.bound(problem.limits, potentials))
-        elif (found := partitions.cheapest(problem.limits)) is not None:
+        elif (found := packing(partitions, problem.limits)) is not None:
             bounds.append(found.value)
     return min(bounds, default=0)
 

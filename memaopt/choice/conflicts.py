@@ -29,6 +29,13 @@ def explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> C
     return None
 
 
+def stretch_refuted(problem: Problem, picks: Sequence[int], first: int, last: int, room: int) -> bool:
+    """Whether a search shows that stages from one to another, with the kernels of a choice, need more than ``room``
+    bytes of arena."""
+    whole = first == 0 and last == len(picks) - 1
+    return _refuted(*_clipped(problem, problem.blocks(picks), first, last), room, whole)
+
+
 def _explain(problem: Problem, picks: Sequence[int], room: int, needed: int) -> Clash | None:
     """That of a network."""
     run = problem.blocks(picks)

@@ -22,21 +22,20 @@ from pydantic import BaseModel
 from memaopt.alignment import align
 from memaopt.choice import choice, invoke
 from memaopt.choice.best import weakest
-from memaopt.choice.choice import Budgets, Choice
-from memaopt.choice.compile import bounded, compile_network
+from memaopt.choice.choice import Choice
+from memaopt.choice.compile import compile_network
 from memaopt.choice.fusion import DEFERRED
 from memaopt.choice.knee import WITHIN
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.outside_chains import shortest
 from memaopt.choice.partition import Partitions
-from memaopt.choice.paths import Stretch
 from memaopt.choice.placement import FLASH, ON_CHIP, SRAM, NetworkPlacement, sites
 from memaopt.choice.problem import SUITED, Problem, prepare
-from memaopt.choice.solution import search, solve
+from memaopt.choice.solution import search, why_not
 from memaopt.choice.spaces import problems
 from memaopt.choice.stages import ALIGNMENT, stack_bytes
 from memaopt.choice.traffic import network_traffic
-from memaopt.choice.ways import steps_of, ways
+from memaopt.choice.ways import ways
 from memaopt.machines.mcu import Mcu
 from memaopt.memory.plan import MemoryPlan
 from memaopt.memory.row_bound import RowBound, bound
@@ -51,8 +50,6 @@ BUDGETS = ("flash", "arena", "SRAM")
 _FIELDS = {"flash": "flash", "arena": "arena", "SRAM": "sram"}
 _STEPS = {"flash": 1 / 12, "arena": 1 / 50, "SRAM": 1 / 12}
 _LEAST_STEP = 1 / 100
-#: Partitions that are searched to their ends where the cheapest does not pack as it is.
-_MOST_DECIDED = 6
 
 
 class Point(BaseModel, frozen=True):
@@ -186,7 +183,9 @@ def _front(problem: Problem, name: str, budget: str, chained: _Chained | None = 
         return _smaller(dataclasses.replace(problem, limits=limits), chained)
 
     bound = 0 if least is None else align(least.value, ALIGNMENT)
-    first = _point(problem, *solve(problem, name, "cycles"))
+    first = _smaller(problem, chained)
+    if first is None:
+        raise why_not(problem, name)
     points = _points(first, field, _STEPS[budget], smaller, bound, to_end=chained is not None)
     return [*points[:-1], points[-1].model_copy(update={"least_arena": bound or None})]
 
@@ -212,51 +211,33 @@ def _points(
 
 
 def _smaller(limited: Problem, chained: _Chained | None) -> Point | None:
-    """The best choice within the budgets of a problem, None if there is none."""
+    """The best choice within the budgets of a problem, None if there is none: of all partitions into chains, if none of
+    those that were not searched to their ends may be below it."""
     whole = search(limited, "cycles")
-    best = None
-    if whole.choice is not None and whole.memory is not None:
-        best = _point(limited, whole.choice, whole.memory)
-    if chained is None or limited.mcu is None:
-        return best
-    partitions, place = chained
-    prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena, place=place)
-    known = None if whole.choice is None else whole.choice.price
-    least: int | None = None
-    for found, problem in ways(partitions, limited.limits, prepared, known):
-        least = found.value if least is None else least
-        if found.chains and (known is None or found.value < known):
-            deep = search(problem, "cycles", known)
-            if deep.choice is not None and deep.memory is not None:
-                chosen = bounded(deep.choice, least)
-                best = _point(problem, chosen, deep.memory).model_copy(update={"chains": found.chains})
-                if chosen.proof == "none":
-                    best = _closed(partitions, limited.limits, prepared, best, chosen.price)
-        if best is not None:
-            break
-    return best
-
-
-def _closed(
-    partitions: Partitions, limits: Budgets, prepared: Callable[[Graph], Problem], best: Point, price: int
-) -> Point:
-    """The best of all partitions, from a good one of this price on: each that may be below it is searched to its end,
-    which proves the last one that was found; unless there are too many."""
-    graph, decided = partitions.problem.graph, list[Stretch]()
-    while len(decided) < _MOST_DECIDED:
-        found = partitions.cheapest(limits, decided, price)
-        if found is None or found.value >= price:
-            return best.model_copy(update={"proof": "enumeration"})
-        problem = prepared(depth_first(graph, found.chains))
-        deep = search(problem, "cycles", price, solver=False)
-        if deep.proof != "enumeration":
-            break
-        if deep.choice is not None and deep.memory is not None:
-            price = deep.choice.price
-            best = _point(problem, dataclasses.replace(deep.choice, proof="none"), deep.memory)
-            best = best.model_copy(update={"chains": found.chains})
-        decided.append(steps_of(found.chains, len(graph.operators)))
-    return best
+    best = None if whole.choice is None or whole.memory is None else (limited, whole.choice, whole.memory, Chains())
+    proof = whole.proof
+    if chained is not None and limited.mcu is not None:
+        partitions, place = chained
+        prepared = partial(prepare, mcu=limited.mcu, arena=limited.limits.arena, place=place)
+        known = None if best is None else best[1].price
+        searched: choice.Proof = "enumeration"
+        for found, problem in ways(partitions, limited.limits, prepared, known):
+            below, one = None if best is None else best[1].price, whole
+            if found.chains and (below is None or found.value < below):
+                one = search(problem, "cycles", below)
+                if one.choice is not None and one.memory is not None:
+                    best = problem, one.choice, one.memory, found.chains
+            closed = best is not None and best[1].price <= found.value
+            # Those before were searched, and no other is below the value.
+            proof = searched if closed else "none"
+            searched = weakest(searched, one.proof)
+            if closed or (best is not None and searched == "none"):
+                break
+    if best is None:
+        return None
+    problem, chosen, memory, chains = best
+    point = _point(problem, chosen, memory)
+    return point.model_copy(update={"chains": chains, "proof": proof})
 
 
 def _point(problem: Problem, picked: Choice, placed: MemoryPlan) -> Point:

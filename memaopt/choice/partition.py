@@ -17,7 +17,7 @@ leads to a state farther than its own value beyond the one before, which is chec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import Literal, NamedTuple
@@ -25,10 +25,12 @@ from typing import Literal, NamedTuple
 from memaopt.choice import paths
 from memaopt.choice.chain_floor import Floors
 from memaopt.choice.choice import Budgets, Candidate, Stage, fits
-from memaopt.choice.paths import Formats, PathStep, Potentials, Stretch
+from memaopt.choice.clashes import StepClash
+from memaopt.choice.paths import Formats, PathState, PathStep, Potentials
 from memaopt.choice.problem import Problem
-from memaopt.choice.quotes import LazyQuotes, Quotes
+from memaopt.choice.quotes import Quotes
 from memaopt.choice.segments import ChainAt, segments_of
+from memaopt.choice.steps import Pricing, Steps
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.registry import Format
 from memaopt.memory import liveness
@@ -38,43 +40,12 @@ from memaopt.problems.words import Objective
 
 
 class Partition(NamedTuple):
-    """The best partition: its chains, the value that no other one is below, and what proves that, of all there are."""
+    """The best partition: its chains, the value that no other one is below, what proves that, and its steps."""
 
     chains: Chains
     value: int
     potentials: Potentials
-
-
-class _Steps:
-    """The steps that there are, at what is known of their values: of layers alone the values, of chains a bound and
-    whether it is the value, which a look makes better: by a ``closer`` floor first, then by candidates."""
-
-    def __init__(self, partitions: Partitions, quotes: _Quoting, floor: _Floor, closer: _Floor | None = None) -> None:
-        count = len(partitions.problem.graph.operators)
-        self.single = {i: partitions.single(i, quotes) for i in range(count)}
-        self.chains: dict[tuple[int, int], LazyQuotes] = {}
-
-        def made(ends: tuple[int, int]) -> Quotes:
-            if ends not in partitions.made:
-                partitions.made[ends] = tuple(partitions.candidates(*ends))
-            return quotes(partitions.made[ends])
-
-        for ends, segment in partitions.segments.items():
-            found = partial(made, ends)
-            if ends in partitions.made:
-                self.chains[ends] = LazyQuotes(0, None, found)
-                self.look(ends)
-            else:
-                better = None if closer is None else partial(closer, segment)
-                self.chains[ends] = LazyQuotes(floor(segment), better, found)
-
-    def look(self, ends: tuple[int, int]) -> None:
-        """Make what is known of a chain's value better."""
-        self.chains[ends].look()
-
-
-_Quoting = Callable[[tuple[Candidate, ...]], Quotes]
-_Floor = Callable[[ChainAt], int | None]
+    steps: tuple[PathStep, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,66 +58,71 @@ class Partitions:
     made: dict[tuple[int, int], tuple[Candidate, ...]] = field(default_factory=dict)
 
     def cheapest(
-        self, limits: Budgets, besides: Collection[Stretch] = (), below: int | None = None
+        self, limits: Budgets, besides: Sequence[StepClash] = (), below: int | None = None
     ) -> Partition | None:
-        """The partition of the least price whose every step is within the limits, with no stretch of some; None if
+        """The partition of the least price whose every step is within the limits, with none of some clashes; None if
         there is none, or the operators do not run in the order of the file, or keep states. Where none is ``below`` a
         price, one without chains stands for them, of a value that none is below."""
         if not self._in_order:
             return None
-        return self._best(_Steps(self, *self._priced(limits)), lambda a, b: a + b, besides, below)
+        return self._best(self._at(self._priced(limits), besides), lambda a, b: a + b, besides, below)
 
     def bound(self, limits: Budgets, potentials: Potentials) -> int:
-        """The price that no partition whose every step is within the limits is below, as potentials show. Checked step
-        by step: FalseClaimError names the first one that they get wrong.
+        """The price that no partition whose every step is within the limits is below, but for those with one of their
+        clashes, as potentials show. Checked step by step: FalseClaimError names the first one that they get wrong.
         """
-        steps, count = _Steps(self, *self._priced(limits)), len(self.problem.graph.operators)
-        said = {(i, frozenset(formats)): value for i, formats, value in potentials}
-        if not self._in_order or len(said) < len(potentials) or said.get((0, frozenset())) != 0:
+        count, clashes = len(self.problem.graph.operators), potentials.clashes
+        steps = self._at(self._priced(limits), clashes)
+        said = {
+            (i, PathState(frozenset(formats), frozenset(begun))): far for i, formats, begun, far in potentials.states
+        }
+        start = said.get((0, PathState(frozenset(), frozenset())))
+        if not self._in_order or len(said) < len(potentials.states) or start != 0:
             raise FalseClaimError("potentials: they are not of this network's partitions")
-        for (i, formats), reached in sorted(said.items(), key=lambda item: item[0][0]):
+        for (i, state), reached in sorted(said.items(), key=lambda item: item[0][0]):
             if not 0 <= i <= count:
                 raise FalseClaimError(f"potentials: there is no position {i}")
-            ends = {step.last for step in self._steps(i, formats, steps)} if i < count else set()
-            for last in sorted(ends):
-                while (wrong := self._wrong(i, last, formats, steps, reached, said)) is not None:
-                    if wrong.known:
-                        what = f"operators {i} to {last - 1} cost {wrong.value}"
-                        raise FalseClaimError(f"potentials: {what}, less than they say that these do")
-                    steps.look((i, last))
+            while i < count and (wrong := self._wrong(i, state, steps, reached, said, clashes)) is not None:
+                if wrong.known:
+                    what = f"operators {i} to {wrong.last - 1} cost {wrong.value}"
+                    raise FalseClaimError(f"potentials: {what}, less than they say that these do")
+                steps.look((i, wrong.last), wrong.met)
         return min((value for (i, _), value in said.items() if i == count), default=0)
 
     def _wrong(
         self,
         first: int,
-        last: int,
-        formats: Formats,
-        steps: _Steps,
+        state: PathState,
+        steps: Steps,
         reached: int,
-        said: Mapping[tuple[int, Formats], int],
+        said: Mapping[tuple[int, PathState], int],
+        clashes: Sequence[StepClash],
     ) -> PathStep | None:
-        """A step between two positions, as far as it is known, that leads to its state for less than is said."""
-        for step in self._steps(first, formats, steps):
-            far = said.get((step.last, step.formats))
-            if step.last == last and (far is None or reached + step.value < far):
-                return step
+        """A step from a position, as far as it is known, that leads to its state for less than is said."""
+        for step in self._steps(first, state.formats, steps):
+            left = paths.begun(state.begun, step, clashes)
+            if left is not None:
+                far = said.get((step.last, PathState(step.formats, left)))
+                if far is None or reached + step.value < far:
+                    return step
         return None
 
-    def _priced(self, limits: Budgets) -> tuple[_Quoting, _Floor, _Floor | None]:
-        """What candidates cost that are within the limits, and what a chain does before they are made: a bound, and a
-        better one that takes more time."""
+    def _priced(self, limits: Budgets) -> Pricing:
+        """What steps cost within the limits."""
 
-        def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
-            fitting = [c for c in candidates if fits(c, limits)]
-
+        def quotes(candidates: Sequence[Candidate]) -> Quotes:
             def look(number: int, left: int) -> int:
-                candidate = fitting[number]
+                candidate = candidates[number]
                 return candidate.price(self.objective) if left == 1 else candidate.least(self.objective)
 
-            return Quotes(((c.floor(self.objective), 2) for c in fitting), look)
+            return Quotes(((c.floor(self.objective), 2) for c in candidates), look)
 
         closer = None if is_sum(self.objective) or self.objective == "bytes" else partial(self.floors.least, limits)
-        return quotes, partial(self.floors.quick, limits), closer
+        return Pricing(partial(fits, budgets=limits), quotes, partial(self.floors.quick, limits), closer)
+
+    def _at(self, pricing: Pricing, clashes: Sequence[StepClash] = ()) -> Steps:
+        """The steps at their prices."""
+        return Steps(self._alone, self.segments, self.made, self.candidates, pricing, clashes)
 
     @property
     def _in_order(self) -> bool:
@@ -158,10 +134,10 @@ class Partitions:
         if not self._in_order:
             return None
 
-        def quotes(candidates: tuple[Candidate, ...]) -> Quotes:
+        def quotes(candidates: Sequence[Candidate]) -> Quotes:
             return Quotes(((getattr(c, what), 0) for c in candidates), lambda *_: 0)
 
-        return self._best(_Steps(self, quotes, lambda segment: segment.arena_floor), max)
+        return self._best(self._at(Pricing(lambda _: True, quotes, lambda segment: segment.arena_floor)), max)
 
     @property
     def starts(self) -> bool:
@@ -170,9 +146,9 @@ class Partitions:
 
     def _best(
         self,
-        steps: _Steps,
+        steps: Steps,
         joined: Callable[[int, int], int],
-        besides: Collection[Stretch] = (),
+        besides: Sequence[StepClash] = (),
         below: int | None = None,
     ) -> Partition | None:
         """The path of the least joined value; floors give way to values along the shortest path until it has none, or
@@ -187,47 +163,44 @@ class Partitions:
             (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
             enough = below is not None and total >= below
             if enough or not unknown:
-                chains = () if enough else tuple((s.first, s.last) for s in path if s.last - s.first > 1)
-                return Partition(chains, total, () if besides else paths.potentials(reached))
+                taken = () if enough else tuple(path)
+                chains = tuple((s.first, s.last) for s in taken if s.last - s.first > 1)
+                return Partition(chains, total, paths.potentials(reached, besides), taken)
             for step in unknown:
-                steps.look((step.first, step.last))
+                steps.look((step.first, step.last), step.met)
 
-    def _steps(self, i: int, formats: Formats, steps: _Steps) -> Iterator[PathStep]:
+    def _steps(self, i: int, formats: Formats, steps: Steps) -> Iterator[PathStep]:
         graph, lies = self.problem.graph, dict(formats)
         stage = self._stage_at.get(i)
         if stage is None:
-            yield PathStep(i, i + 1, 0, self._left(formats, i + 1))
+            yield PathStep(i, i + 1, 0, self._left(formats, i + 1), met=steps.met((i, i + 1), None))
         else:
             read = {Format.S8 if t is None else lies.get(t, Format.S8) for t in stage.inputs}
-            for input_format, output_format, value in steps.single[i]:
-                if read == {input_format} and (output_format is Format.S8 or stage.output not in self.problem.plain):
+            for one in steps.single.get(i, ()):
+                output_format = one.output_format
+                if read == {one.input_format} and (
+                    output_format is Format.S8 or stage.output not in self.problem.plain
+                ):
                     after = formats if output_format is Format.S8 else formats | {(stage.output, output_format)}
-                    yield PathStep(i, i + 1, value, self._left(after, i + 1))
+                    yield PathStep(i, i + 1, one.value, self._left(after, i + 1), True, one.demand, one.met)
         for last in range(i + 2, len(graph.operators) + 1):
-            chain = steps.chains.get((i, last))
-            least, known = (None, False) if chain is None else chain.least
-            if least is not None and self._roots.get(graph.operators[i].input) not in lies:
-                yield PathStep(i, last, least, self._left(formats, last), known)
+            if self._roots.get(graph.operators[i].input) not in lies:
+                for one in steps.chains.get((i, last), ()):
+                    yield PathStep(i, last, one.value, self._left(formats, last), one.known, one.demand, one.met)
 
     def _left(self, formats: Formats, position: int) -> Formats:
         """Without the tensors that nobody reads from a position on."""
         return frozenset((t, f) for t, f in formats if self._last_read.get(t, -1) >= position)
 
-    def single(self, i: int, quotes: _Quoting) -> list[tuple[Format, Format, int]]:
-        """The least value of the candidates of one operator, by their formats."""
-        stage = self._stage_at.get(i)
-        if stage is None or any(t in self.problem.graph.nowhere for t in self.problem.graph.operators[i].inputs):
-            return []
-        by_format: dict[tuple[Format, Format], list[Candidate]] = {}
-        for candidate in stage.candidates:
-            formats = candidate.plan.input_format, candidate.plan.output_format
-            by_format.setdefault(formats, []).append(candidate)
-        found = []
-        for (input_format, output_format), candidates in by_format.items():
-            least = quotes(tuple(candidates)).settled()
-            if least is not None:
-                found.append((input_format, output_format, least))
-        return found
+    @cached_property
+    def _alone(self) -> dict[int, Sequence[Candidate]]:
+        """The candidates of each layer that may be computed by itself."""
+        graph = self.problem.graph
+        return {
+            i: stage.candidates
+            for i, stage in self._stage_at.items()
+            if not any(t in graph.nowhere for t in graph.operators[i].inputs)
+        }
 
     @cached_property
     def _stage_at(self) -> dict[int, Stage]:

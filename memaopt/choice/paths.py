@@ -1,62 +1,79 @@
 """Shortest paths over positions of a network's operators, whose states have the formats of what is still to be read.
 
-A path may be asked for that has none of some stretches of steps: then states also tell which of these it may have.
+A path may be asked for that has none of some clashes of steps: then states also tell which of these it has begun.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
+from memaopt.choice.clashes import Demand, StepClash
 from memaopt.kernels.plan import Format
 
 Formats = frozenset[tuple[int, Format]]
 """Tensors that are not plain int8."""
-Stretch = tuple[tuple[int, int], ...]
-"""Steps one behind the other, each from a position to another."""
 
 
 class PathStep(NamedTuple):
     """From one position to another: a value, and the formats that the state has afterwards. ``known``: the value is
-    the step's own, and no lower bound."""
+    the step's own, and no lower bound. ``demand``: what its kernel asks for, where that is known; ``met``: the clashes
+    whose demand of this step that meets."""
 
     first: int
     last: int
     value: int
     formats: Formats
     known: bool = True
+    demand: Demand | None = None
+    met: frozenset[int] = frozenset()
 
 
 class PathState(NamedTuple):
-    """What a path left to be read, and the stretches that it has the beginning of, or has not come to."""
+    """What a path left to be read, and the clashes that it has the beginning of."""
 
     formats: Formats
-    ahead: frozenset[Stretch]
+    begun: frozenset[int]
 
 
 Reached = list[dict[PathState, tuple[int, PathStep | None, PathState | None]]]
 """At each position the states: the least value of a way there, its last step, the state before that."""
-Potentials = tuple[tuple[int, tuple[tuple[int, Format], ...], int], ...]
-"""Of states (a position, and the tensors still to be read that are not plain int8), the value that no way there is
-below."""
+
+
+class Potentials(NamedTuple):
+    """What proves a path the shortest of those that have none of the ``clashes``. ``states``: of each (a position, the
+    tensors still to be read that are not plain int8, and the clashes that are begun) the value that no way there is
+    below."""
+
+    clashes: tuple[StepClash, ...]
+    states: tuple[tuple[int, tuple[tuple[int, Format], ...], tuple[int, ...], int], ...]
+
+
+NO_POTENTIALS = Potentials((), ())
+
+
+def begun(before: frozenset[int], step: PathStep, besides: Sequence[StepClash]) -> frozenset[int] | None:
+    """The clashes that a path has begun after a step, and ``before``; None if it has one altogether."""
+    found = frozenset(k for k in step.met if k in before or besides[k].first == step.first)
+    return None if any(besides[k].last == step.last for k in found) else found
 
 
 def reached(
     count: int,
     steps: Callable[[int, Formats], Iterator[PathStep]],
     joined: Callable[[int, int], int],
-    besides: Collection[Stretch] = (),
+    besides: Sequence[StepClash] = (),
 ) -> Reached:
     """What ``steps`` from the first to the last of ``count`` positions reach, by paths with none of ``besides``."""
     best: Reached = [{} for _ in range(count + 1)]
-    best[0][PathState(frozenset(), frozenset(besides))] = (0, None, None)
+    best[0][PathState(frozenset(), frozenset())] = (0, None, None)
     for i in range(count):
         for state, (far, _, _) in best[i].items():
             for step in steps(i, state.formats):
-                ahead = frozenset(each for each in state.ahead if step.last <= each[0][0] or step[:2] in each)
-                if any(step.last == each[-1][1] for each in ahead):
+                left = begun(state.begun, step, besides)
+                if left is None:
                     continue
-                after, total = PathState(step.formats, ahead), joined(far, step.value)
+                after, total = PathState(step.formats, left), joined(far, step.value)
                 known = best[step.last].get(after)
                 if known is None or total < known[0]:
                     best[step.last][after] = (total, step, state)
@@ -78,9 +95,11 @@ def path(found: Reached) -> list[PathStep] | None:
     return taken[::-1]
 
 
-def potentials(found: Reached) -> Potentials:
+def potentials(found: Reached, besides: Sequence[StepClash] = ()) -> Potentials:
     """The values of the states, in the order of positions and formats."""
     states = (
-        (i, tuple(sorted(state.formats)), total) for i, each in enumerate(found) for state, (total, *_) in each.items()
+        (i, tuple(sorted(state.formats)), tuple(sorted(state.begun)), total)
+        for i, each in enumerate(found)
+        for state, (total, *_) in each.items()
     )
-    return tuple(sorted(states))
+    return Potentials(tuple(besides), tuple(sorted(states)))

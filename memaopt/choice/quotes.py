@@ -21,6 +21,11 @@ class Quotes:
         """The bound, and whether it is a value; None if there is no candidate."""
         return (self._heap[0][0], self._heap[0][1] == 0) if self._heap else (None, True)
 
+    @property
+    def first(self) -> int:
+        """The number of the candidate that the bound is of; there has to be one."""
+        return self._heap[0][2]
+
     def look(self) -> None:
         """A better bound of the first one."""
         _, left, number = self._heap[0]

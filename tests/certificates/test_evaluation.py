@@ -171,7 +171,7 @@ def _changed(number: int, **fields: Any) -> dict[str, Any]:
     [
         ([1], "a schedule is an object"),
         ({}, "s.json: says nothing"),
-        ({"format": "memaopt-network-certificate-10", "layers": []}, "s.json: the certificate of a network"),
+        ({"format": "memaopt-network-certificate-11", "layers": []}, "s.json: the certificate of a network"),
         ({"order": ["m", "m", "k"], "mc": 1, "kc": 1, "nc": 1}, "each of the loops m, k and n is there once"),
         ({"order": ["m", "k", "n"], "mc": 1, "kc": 1, "nc": 1, "kernel": "f33"}, "no kernel family 'f33'"),
         ({"external": ["x 4"]}, "'x 4' is no loop"),

@@ -316,14 +316,14 @@ def test_verify_does_without_the_solver(tiny: tuple[Path, dict[str, Any]], tmp_p
 
 def test_old_certificates_are_refused_by_their_format() -> None:
     """Catches a certificate of another version that is read as if it were of this one."""
-    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-9"):
+    with pytest.raises(InputError, match=r"certificate-1 is of another version of memaopt, which reads .*-11"):
         NetworkCertificate.from_json('{"format": "memaopt-network-certificate-1"}')
 
 
 def test_no_name_twice() -> None:
     """Catches JSON whose reader decides which of two values counts."""
     with pytest.raises(InputError, match="twice"):
-        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-10", "format": "x"}')
+        NetworkCertificate.from_json('{"format": "memaopt-network-certificate-11", "format": "x"}')
 
 
 def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate]) -> None:
@@ -334,7 +334,7 @@ def test_another_model_beside_it_is_found(signed: tuple[Path, NetworkCertificate
         network_check.verify(cert, Model.read(other))
 
 
-_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-10"}', "[" * 9999]
+_NO_CERTIFICATES = ["", "{", "[]", "{}", "null", '{"format": "memaopt-network-certificate-11"}', "[" * 9999]
 
 
 @pytest.mark.parametrize("text", _NO_CERTIFICATES)

@@ -18,6 +18,7 @@ from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
 from memaopt.choice import pareto, paths
 from memaopt.choice.choice import fits
+from memaopt.choice.clashes import Demand, StepClash
 from memaopt.choice.compile import compile_network
 from memaopt.choice.least import compile_smallest
 from memaopt.choice.partition import Partitions
@@ -26,6 +27,8 @@ from memaopt.choice.placement import NetworkPlacement
 from memaopt.choice.problem import prepare
 from memaopt.choice.quotes import Quotes
 from memaopt.choice.solution import search
+from memaopt.choice.step_conflicts import check as check_clash
+from memaopt.choice.ways import packing
 from memaopt.errors import FalseClaimError, InfeasibleError, InputError
 from memaopt.machines.mcu import Mcu, mcu
 from memaopt.networks.chains import chain_of, depth_first
@@ -65,7 +68,8 @@ def test_random_chains_on_the_board(seed: int) -> None:
 )
 def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: Objective) -> None:
     """Catches a path that is not the shortest, a floor that is above what it bounds (of chains that keep constants,
-    too), formats that do not agree, and a search below a price that ends too early."""
+    too), formats that do not agree, clashes of steps that do pack, or are not found, and a search below a price that
+    ends too early."""
     graph = simplify.simplify(random_chain(seed)).graph
     prepared = partial(prepare, mcu=machine, place=NetworkPlacement(weights=place or "flash"))
     whole = prepared(graph)
@@ -82,7 +86,9 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
             prices += [] if made.choice is None else [made.choice.price]
         assert found is not None
         assert Partitions(problem, objective).bound(problem.limits, found.potentials) == found.value
-        assert all(price >= found.value for price in prices)
+        packed = packing(partitions, problem.limits)
+        assert packed is not None
+        assert found.value <= packed.value == min(prices)
         none = Partitions(problem, objective).cheapest(problem.limits, below=found.value)
         assert none is not None
         assert not none.chains
@@ -128,9 +134,9 @@ def test_certified_in_an_arena_that_needs_chains(tmp_path: Path) -> None:
         {"chains": ((1, 3), (2, 5))},
         {"row_bound_bytes": cert.row_bound_bytes - 1},
         {"choice": cert.choice.model_copy(update={"bound": cert.choice.bound - 1})},
-        {"potentials": (*cert.potentials, ())},
+        {"potentials": (*cert.potentials, paths.NO_POTENTIALS)},
         *({"potentials": (_changed(cert.potentials[0], number), *cert.potentials[1:])} for number in (0, 1, -1)),
-        {"potentials": (cert.potentials[0][:1], *cert.potentials[1:])},
+        {"potentials": (cert.potentials[0]._replace(states=cert.potentials[0].states[:1]), *cert.potentials[1:])},
     ):
         with pytest.raises(FalseClaimError):
             network_check.verify(cert.model_copy(update=change).signed(), model)
@@ -139,10 +145,10 @@ def test_certified_in_an_arena_that_needs_chains(tmp_path: Path) -> None:
 
 def _changed(potentials: Potentials, number: int) -> Potentials:
     """With one state said to be farther than it is."""
-    changed = list(potentials)
-    position, formats, value = changed[number]
-    changed[number] = position, formats, value + 1
-    return tuple(changed)
+    changed = list(potentials.states)
+    position, formats, begun, value = changed[number]
+    changed[number] = position, formats, begun, value + 1
+    return potentials._replace(states=tuple(changed))
 
 
 def _check_judged(cert: NetworkCertificate, model: Model) -> None:
@@ -194,10 +200,14 @@ def test_the_least_arena_of_all(tmp_path: Path) -> None:
         compile_network(model, ZERO, arena=least - 16)
 
 
-def test_what_packs_where_the_cheapest_does_not() -> None:
+def test_what_packs_where_the_cheapest_does_not(tmp_path: Path) -> None:
     """Catches an arena said to be the least because the cheapest partition does not pack there, while another does; a
-    front that ends before it; and a message that says so of what was not found alone."""
+    front that ends before it; a choice said to be unproven by what does not pack; and a message that says so of what
+    was not found alone."""
     graph = random_chain(37)
+    path = tmp_path / "model.tflite"
+    path.write_bytes(write(graph))
+    model = Model.read(path)
     partitions = Partitions(prepare(simplify.simplify(graph).graph, ZERO), "cycles")
     smallest = partitions.smallest()
     assert smallest is not None
@@ -205,32 +215,85 @@ def test_what_packs_where_the_cheapest_does_not() -> None:
     cheapest = partitions.cheapest(limits)
     assert cheapest is not None
     assert not cheapest.chains
-    plan = compile_smallest(graph, ZERO)
+    plan = compile_smallest(model, ZERO)
     assert plan.chains
     assert plan.arena_bytes == smallest.value
-    assert plan.choice.bound == cheapest.value
+    assert cheapest.value < plan.choice.bound == plan.choice.price
+    assert plan.choice.proof == "enumeration"
+    _check_clashes(certificate.certify(plan, "model.tflite"), model, partitions, smallest.value)
     last = pareto.fronts(graph, ZERO)["arena"][-1]
     assert last.least_arena == last.arena_bytes == plan.arena_bytes
+    assert last.proof == "enumeration"
     with pytest.raises(InfeasibleError, match=r"32 more than the 352 given, layer by layer.* that packs"):
         compile_network(random_chain(30), ZERO, arena=352)
 
 
-def test_paths_besides_stretches() -> None:
-    """Catches a path that has a stretch it must not have, or is passed over for having a part of one."""
+def _check_clashes(cert: NetworkCertificate, model: Model, partitions: Partitions, room: int) -> None:
+    """Catches clashes that rule out what packs: which ask for too little, are not beside one another, or are no layers;
+    and a certificate whose clashes nobody looks at."""
+    (potentials,) = cert.potentials
+    clash = potentials.clashes[0]
+    steps, (first, last) = clash
+    assert steps == ((0, 1), (1, 2))
+    assert first is not None
+    assert last is not None
+    assert last.lead is not None
+    less, deferred = last._replace(lead=last.lead - 1), first._replace(deferred=True)
+    for wrong, what in (
+        (StepClash(steps, (first, less)), "no search shows"),
+        (StepClash(steps[:1], (first,)), "no search shows"),
+        (StepClash(steps, (deferred, last)), "not beside it"),
+        (StepClash(steps, (first, None)), "does not say what each"),
+        (StepClash(steps, (first,)), "does not say what each"),
+        (StepClash(steps[::-1], (last, first)), "one behind the other"),
+        (StepClash(((0, 1), (1, 99)), (first, last)), "one behind the other"),
+        (StepClash(((-1, 0), *steps), (None, first, last)), "one behind the other"),
+        (StepClash((), ()), "of no operators"),
+    ):
+        with pytest.raises(FalseClaimError, match=what):
+            check_clash(partitions.problem, partitions.segments, wrong, room)
+
+    def verify(*clashes: StepClash) -> None:
+        changed = cert.model_copy(update={"potentials": (potentials._replace(clashes=clashes),)}).signed()
+        network_check.verify(NetworkCertificate.from_json(changed.to_json()), model)
+
+    verify(*potentials.clashes)
+    with pytest.raises(FalseClaimError, match="potentials: operators"):
+        verify()
+    with pytest.raises(FalseClaimError, match="no search shows"):
+        verify(StepClash(steps, (first, less)), *potentials.clashes[1:])
+
+
+def test_paths_besides_clashes() -> None:
+    """Catches a path that has a clash, one passed over for having a part of it or for asking for less, and a state that
+    stands for others that may not go on as it does."""
     costs = {(0, 1): 1, (1, 2): 1, (2, 3): 1, (0, 2): 5, (1, 3): 4, (0, 3): 9}
+    little, much = (Demand(False, False, False, None, 1, scratch) for scratch in (16, 32))
 
-    def steps(at: int, formats: paths.Formats) -> Iterator[paths.PathStep]:
-        yield from (paths.PathStep(*ends, cost, formats) for ends, cost in costs.items() if ends[0] == at)
+    def best(*besides: StepClash) -> tuple[list[tuple[int, int]], int]:
+        def steps(at: int, formats: paths.Formats) -> Iterator[paths.PathStep]:
+            for ends, cost in costs.items():
+                for demand, dearer in ((much, 0), (little, 10)):
+                    met = frozenset(k for k, clash in enumerate(besides) if clash.met(ends, demand))
+                    if ends[0] == at:
+                        yield paths.PathStep(*ends, cost + dearer, formats, True, demand, met)
 
-    def best(*besides: paths.Stretch) -> list[tuple[int, int]]:
-        found = paths.path(paths.reached(3, steps, lambda a, b: a + b, besides))
-        return [] if found is None else [(step.first, step.last) for step in found]
+        found = paths.reached(3, steps, lambda a, b: a + b, besides)
+        path = paths.path(found)
+        return ([], 0) if path is None else ([step[:2] for step in path], sum(step.value for step in path))
 
-    assert best() == [(0, 1), (1, 2), (2, 3)]
-    assert best(((0, 1), (1, 2))) == [(0, 1), (1, 3)]
-    assert best(((0, 1), (1, 2)), ((1, 3),)) == [(0, 2), (2, 3)]
-    assert best(((0, 1), (1, 2)), ((1, 3),), ((2, 3),)) == [(0, 3)]
-    assert best(((0, 1),), ((2, 3),), ((0, 3),)) == []
+    def clash(*steps: tuple[int, int], demand: Demand | None = None) -> StepClash:
+        return StepClash(steps, (demand,) * len(steps))
+
+    alone = [(0, 1), (1, 2), (2, 3)]
+    assert best() == (alone, 3)
+    assert best(clash((0, 1), (1, 2))) == ([(0, 1), (1, 3)], 5)
+    assert best(clash((0, 1), (1, 2)), clash((1, 3))) == ([(0, 2), (2, 3)], 6)
+    assert best(clash((0, 1), (1, 2)), clash((1, 3)), clash((2, 3))) == ([(0, 3)], 9)
+    assert best(clash((0, 1)), clash((2, 3)), clash((0, 3))) == ([], 0)
+    assert best(clash((0, 1), (1, 2), demand=much), clash((0, 2)), clash((1, 3)), clash((0, 3))) == (alone, 13)
+    assert best(clash(*alone, demand=much), clash((0, 2)), clash((1, 3)), clash((0, 3))) == (alone, 13)
+    assert best(clash(*alone, demand=little), clash((0, 2)), clash((1, 3)), clash((0, 3))) == ([], 0)
 
 
 def test_ranges_that_are_no_chains() -> None:
