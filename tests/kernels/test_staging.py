@@ -89,7 +89,7 @@ def test_on_the_board(compiler: str, tmp_path: Path) -> None:
     narrow = {e.plan.family for _, e in emitted.values() if e.plan.packed}
     assert narrow == {"chained channels", "chained sums", "fused planes", "depthwise walk"}
     blocks = {e.plan.family for _, e in emitted.values() if e.plan.block}
-    assert blocks == {"chained channels", "winograd"}
+    assert blocks == {"chained channels", "winograd", "depthwise walk"}
     h.check_on_board(tmp_path, emitted, RNG, compiler, kinds=["random"])
     for _, e in emitted.values():
         if e.plan.streams is None:

@@ -22,10 +22,12 @@ from memaopt.kernels.depthwise.taps_kernel import TapsKernel
 from memaopt.kernels.emitted import Emitted, emitted, unary
 from memaopt.kernels.family import data_bytes, dimensions, pareto
 from memaopt.kernels.leads import lead_of
+from memaopt.kernels.packing import TapPacking
 from memaopt.kernels.plan import Format, Plan, Promise, saved
 from memaopt.kernels.planes import Plane, PlaneGather, groups
 from memaopt.kernels.rounding import cleared, requantize
 from memaopt.kernels.rounding.requantize import Proven
+from memaopt.kernels.staging import channels_of
 from memaopt.kernels.text.c import Array, words_bytes
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
@@ -165,13 +167,25 @@ class OnPlanes:
         options: dict[str, int],
         input_format: Format,
     ) -> tuple[Node, ...]:
-        """What one call executes: zeros once, then for each group of channels, band by band, gathering and walking."""
+        """What one call executes: zeros once, then all groups of channels."""
+        channels = layer.shape.channels
+        zeros = around.fill_words(kernel.geometry.plane.bytes * min(options["group"], channels) // 4)
+        return (*around.entry(), zeros, *self._groups(layer, kernel, options, input_format, channels))
+
+    def _groups(
+        self,
+        layer: Depthwise,
+        kernel: WalkKernel | TapsKernel | StretchKernel,
+        options: dict[str, int],
+        input_format: Format,
+        channels: int,
+    ) -> tuple[Node, ...]:
+        """For each group of so many channels, band by band, gathering and walking."""
         plane, band = kernel.geometry.plane, kernel.geometry.band
-        most = min(options["group"], layer.shape.channels)
-        nodes: list[Node] = [*around.entry(), around.fill_words(plane.bytes * most // 4)]
+        nodes: list[Node] = []
         bands = _bands(layer, plane, band)
         rows, zeros = (sum(column) / len(bands) for column in zip(*bands, strict=True))
-        for size, count in groups(layer.shape.channels, options["group"]):
+        for size, count in groups(channels, options["group"]):
             words = kernel.words * layer.multiplier
             walking: tuple[Node, ...] = (around.piece(around.CALL), kernel.call(size))
             if layer.multiplier > 1:
@@ -187,13 +201,22 @@ class OnPlanes:
             nodes.append(Loop((Loop(body, len(bands)),), count, size * words))
         return tuple(nodes)
 
+    def _copied(self, plan: Plan, kernel: WalkKernel | TapsKernel | StretchKernel, weights: str) -> str:
+        """The statement that brings in the constants of a block of channels, of which ``channel`` is the first."""
+        assert isinstance(kernel, WalkKernel)
+        (whole,) = plan.packings
+        assert isinstance(whole, TapPacking)
+        packing = whole._replace(channels=plan.block)
+        each, beside = packing.packed_words // plan.block, packing.channel_words // plan.block
+        return packing.call("block", f"{weights} + channel * {each}", f"{channels_of(weights)} + channel * {beside}")
+
     def emit(self, layer: Depthwise, plan: Plan, name: str) -> Emitted:
         options = dict(plan.options)
         chosen = self._choose(layer, options)
         assert chosen is not None
         kernel = chosen.kernel
         plane, band = kernel.geometry.plane, kernel.geometry.band
-        split = groups(layer.shape.channels, options["group"])
+        split = groups(plan.block or layer.shape.channels, options["group"])
         gathers = [self._gathers(layer, size, kernel.geometry, plan.input_format) for size, _ in split]
         comment = "parameters of each channel, as the kernel reads them"
         weights = Array("int32_t", f"{name}_weights", self._parameters(layer, options), comment)
@@ -215,6 +238,8 @@ class OnPlanes:
             stride=layer.window.stride.height,
             words=kernel.words,
             scratch_bytes=plan.kernel_scratch,
+            block=plan.block,
+            copy=self._copied(plan, kernel, weights.name) if plan.block else "",
             groups=[
                 {"size": size, "count": count, "gathers": [(gather.name, at) for gather, at in each]}
                 for (size, count), each in zip(split, gathers, strict=True)

@@ -4,15 +4,22 @@ A row of taps is SMLAD and SMLABx where the column starts a word, SMLATx and SML
 The bias and the rounding constant are in the initial accumulator, so SMMUL needs no addend and 13 registers do.
 """
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
 
+from memaopt.access import Access, stores
 from memaopt.fixedpoint import Int64Array
+from memaopt.kernels import blocks
+from memaopt.kernels.code import Staged
 from memaopt.kernels.depthwise.depthwise import SCALE, OnPlanes, Walked, pairs_of, prove_multiply
 from memaopt.kernels.depthwise.descent import Column, walk_of
 from memaopt.kernels.depthwise.kernels import Geometry, WalkKernel, geometry
+from memaopt.kernels.plan import Plan
 from memaopt.kernels.rounding.output import Output
+from memaopt.kernels.staging import copying
 from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.layers import Depthwise
 
@@ -41,6 +48,33 @@ class DepthwiseWalk(OnPlanes):
     def _choose(self, layer: Depthwise, options: dict[str, int]) -> Walked | None:
         band = options["band"]
         return walk_for(layer, geometry(layer, band, zero_rows=bool(band)), band, options["unroll"])
+
+    def in_parts(self, layer: Depthwise, plan: Plan) -> Iterator[Plan]:
+        """A plan's layer with its constants packed and staged in equal blocks of channels, what channels take apart or
+        not: all groups of a block, then the next, so that nothing else is done twice. In groups of the most channels:
+        smaller ones save too little memory beside the constants.
+        """
+        options, channels = dict(plan.options), layer.shape.channels
+        walked, size = self._choose(layer, options), options["group"]
+        if walked is None or layer.multiplier > 1 or size < 4:
+            return
+        kernel, promise = walked.kernel, plan.promise
+        for of in blocks.sizes(channels, size):
+            if channels % of[0]:
+                continue
+            words, count = of[0] * kernel.words, len(of)
+            scratch = promise.scratch + stores(count * words, 4) + promise.parameters
+            work = blocks.BlockWork(
+                blocks.alike(of),
+                plan.cycles + count * blocks.BLOCK.cycles,
+                promise._replace(scratch=scratch, parameters=Access()),
+                (Staged(self._groups(layer, kernel, options, plan.input_format, of[0])),),
+            )
+            for apart in (False, True):
+                whole, one = (kernel.packing(many)._replace(apart=apart) for many in (channels, of[0]))
+                made = blocks.in_blocks(plan, work, (copying(words, one),), words, (whole,))
+                # Channels are computed in the same order.
+                yield replace(made, lead=plan.lead)
 
     def _parameters(self, layer: Depthwise, options: dict[str, int]) -> Int64Array:
         walked = self._choose(layer, options)
