@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from board_helpers import compilers
 
+from memaopt.kernels.chained_rows.shared_rows import SharedRows
 from memaopt.kernels.chained_rows.shared_words import SharedWords
 from memaopt.kernels.registry import Emitted, emit, packed, plans
 from memaopt.problems.geometry import Image, Padding
@@ -58,7 +59,8 @@ def _emitted() -> dict[str, tuple[Layer, Emitted]]:
 
 def test_every_plan_on_the_host(tmp_path: Path) -> None:
     """Wrong edges, rows of padding, columns or order of weights, in the plain C, or a byte outside its memory."""
-    h.check_on_host(tmp_path, _emitted(), RNG)
+    alike = ("whole_tiles", "right", "far_outputs", "copied")
+    h.check_on_host(tmp_path, {name: each for name, each in _emitted().items() if not name.startswith(alike)}, RNG)
 
 
 @pytest.mark.parametrize("compiler", compilers())
@@ -115,4 +117,4 @@ def test_preconditions_are_checked() -> None:
         h.conv(rng, (8, 32, 3), 8, (3, 3), dilation=(2, 1)),
         h.conv(rng, (8, 32, 3), 9, (3, 3), groups=3),
     ):
-        assert not [plan for plan in plans(bad) if plan.family == FAMILY]
+        assert not SharedRows().plans(bad)
