@@ -78,7 +78,8 @@ class SharedRows:
             below = layer.output.width * layer.output.channels
             if TILE * below > _FURTHEST:
                 return None
-            across = interned(replace(kernel, shared=words, advance=CHANNELS, below=below))
+            patch = kernel.patch._replace(pitch=rows.pitch)
+            across = interned(replace(kernel, patch=patch, shared=words, advance=CHANNELS, below=below))
         return _Chosen(kernel, across, rows, proven)
 
     def _plan(self, layer: Conv, columns: bool) -> Plan | None:

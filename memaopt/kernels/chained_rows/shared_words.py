@@ -126,7 +126,8 @@ class SharedWords(NamedTuple):
     @property
     def describe(self) -> str:
         """For the name of a kernel."""
-        return f"shared words {'below' if self.below else 'odd' if self.odd else 'beside'} {self.start}"
+        where = "below" if self.below else "beside"
+        return f"words shared by positions {where} each other, the first {self.start} bytes behind a word"
 
 
 class _Laid(NamedTuple):
