@@ -53,6 +53,7 @@ _MOVED_ON = re.compile(r"(\w+), \1, #(\d+)")
 _BACKWARD = re.compile(r"^b(?:eq|ne|ge|lt|gt|le|hi|lo|hs|ls|cs|cc|pl|mi)?$")
 #: UDIV of 2^30 by 1 to 7 (docs/timing.md), which pooling does.
 _DIVISION = 12
+_AFTER = re.compile(r"\], #(\d+)$")
 _STACKED = ("push", "pop", "vpush", "vpop")
 _NO_TARGET = ("cmp", "cmn", "tst", "teq", "str", "stm", "b", *_STACKED, "vst", "vcmp")
 
@@ -63,7 +64,7 @@ class _Instruction(NamedTuple):
     ``kind``: a load or a store of one register. ``many``: registers that it loads as one of a list. ``address``: those
     that it addresses with, ``written`` the one that it computes, ``gone`` those that no longer address constants.
     ``label``: that of a branch back. ``narrow``: it has 16 bits. ``forward``: words beyond a register that it loads
-    from or moves on.
+    from or moves on. ``passed``: words that its address moves on by after it, where it loads one.
     """
 
     name: str
@@ -78,6 +79,7 @@ class _Instruction(NamedTuple):
     label: str
     narrow: bool
     forward: int
+    passed: int
 
 
 @lru_cache(maxsize=1 << 14)
@@ -115,8 +117,10 @@ def _instruction(line: str) -> _Instruction | None:
     narrow = _narrow(name, operands, line)
     source = _OFFSET.search(operands) if "ld" in name else _MOVED_ON.fullmatch(operands) if name == "add" else None
     forward = int(source[2]) // 4 if source else 0
+    after = _AFTER.search(operands) if kind == "load" else None
+    passed = max(int(after[1]) // 4, 1) if after else 1
     return _Instruction(
-        name, operands, kind, cycles, first, frozenset(address), many, written, gone, label, narrow, forward
+        name, operands, kind, cycles, first, frozenset(address), many, written, gone, label, narrow, forward, passed
     )
 
 
@@ -154,11 +158,12 @@ class _Reader:
                     # What comes before is mostly the branch back to here.
                     before = loaded = written = ""
                 continue
-            name, operands, kind, cycles, first, address, many, target, gone, label, narrow, _ = one
+            name, operands, kind, cycles, first, address, many, target, gone, label, narrow, _, passed = one
             loads, back = 0, label in labels
             if kind == "load":
                 cycles = 3 if before == "store" else 1 if before == "load" and loaded not in address else 2
-                loads = int(not address.isdisjoint(held))
+                # Words that are passed by lie in the lines that are read.
+                loads = 0 if address.isdisjoint(held) else passed
             elif many:
                 cycles += before == "store"
                 loads = 0 if address.isdisjoint(held) else many

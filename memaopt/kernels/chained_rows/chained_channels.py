@@ -50,7 +50,7 @@ def weight_stream(
     starts = SCALE * folded + proven.start
     if kernel.fine:
         before = np.zeros((len(rows), PASSED + 1), np.int64)
-        before[:, -2:] = np.stack([proven.addend[rows[:, -1]], chains.correction(starts[rows])], axis=1)
+        before[:, -1] = chains.correction(starts[rows])
         parameters = np.concatenate([before, parameters], axis=1)
     return np.concatenate([tile_words(kernel, w, starts, rows, within), parameters], axis=1)
 

@@ -10,7 +10,7 @@ from memaopt.kernels.text.thumb import REACH
 
 #: Where these channels' outputs begin, if no register is left for that.
 OUT = "[sp, #24]"
-#: Words of a chain's parameters before its correction, if starts are fine: nothing but the last channel's addend again.
+#: Words of a chain's parameters before its correction, if starts are fine.
 PASSED = ROWS - 1
 #: Where the correction of chains is (chains.py), if starts are fine.
 _CORRECTION = "r10"
@@ -89,7 +89,7 @@ class OutputStage:
         """Loads of the last channel's, where they come with the pointer to the outputs; if starts are fine, of the
         chain's correction, and of what else has registers."""
         if self._shares:
-            return [f"ldr {_CORRECTION}, [lr, #4]", "ldr r9, [lr, #8]"]
+            return [f"ldr {_CORRECTION}, [lr, #{4 * PASSED}]", f"ldr r9, [lr, #{4 * PASSED + 4}]"]
         registers = self._registers(ROWS - 1, 0)[:2] if self._paired else ()
         if self.fine:
             more = ("r6", "r7", "r8") if self.output is not None and self.output.bare else ("r6",)
@@ -98,9 +98,9 @@ class OutputStage:
 
     @property
     def passed(self) -> int:
-        """Words that are passed by on the way to these; where the last channel's addend shares the correction's
-        register, it is not, and that is read again from there."""
-        return (PASSED - self._shares) * self.fine
+        """Words that are passed by on the way to these, but where the last channel's addend shares the correction's
+        register and both are read again from there."""
+        return PASSED * (self.fine and not self._shares)
 
     @property
     def _store(self) -> str:
@@ -142,9 +142,10 @@ class OutputStage:
 
     def _shared(self, accumulators: list[str], position: int) -> list[str]:
         """The last channel's accumulator and its addend, by one register that has the correction at first."""
-        again = [f"ldr {_CORRECTION}, [lr, #4]"] if position else []
-        addend = f"ldr {_CORRECTION}, [lr]{', #16' if position == self.n - 1 else ''}"
-        return [*accumulators[:2], *again, *accumulators[2:], addend]
+        again = [f"ldr {_CORRECTION}, [lr, #{4 * PASSED}]"] if position else []
+        addend = f"ldr {_CORRECTION}, [lr, #{4 * PASSED + 8}]"
+        behind = [f"add lr, lr, #{4 * PASSED + 12}"] if position == self.n - 1 else []
+        return [*accumulators[:2], *again, *accumulators[2:], addend, *behind]
 
     def _loses_pointer(self, channel: int, position: int) -> bool:
         """Whether an output takes r12, for no other register is left yet."""
