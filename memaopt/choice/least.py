@@ -17,6 +17,7 @@ from memaopt.choice.partition import Partitions
 from memaopt.choice.problem import prepare
 from memaopt.choice.spaces import simplifications
 from memaopt.choice.stages import ALIGNMENT
+from memaopt.choice.step_conflicts import room_of
 from memaopt.errors import InfeasibleError, InputError
 from memaopt.machines.mcu import Mcu
 from memaopt.networks.formats.model import Model
@@ -47,15 +48,16 @@ def compile_smallest(
     graph = given.graph if isinstance(given, Model) else given
     graph = rows.by_rows(graph) if by_rows else graph
     chosen = partial(compile_network, given, mcu, name=name, sram=sram, flash=flash, by_rows=graph.by_rows)
-    found = [
-        Partitions(prepare(simple.graph, mcu, sram=sram, flash=flash), "cycles").smallest()
-        for _, simple in simplifications(graph)
-    ]
+    problems = [prepare(simple.graph, mcu, sram=sram, flash=flash) for _, simple in simplifications(graph)]
+    found = [Partitions(problem, "cycles").smallest() for problem in problems]
     least = [each.value for each in found if each is not None]
+    rooms = [room for problem in problems if (room := room_of(problem.limits)) is not None]
     if not least:
         return chosen()
     arena = max(min(least), ALIGNMENT)
     for _ in range(_MOST_TRIES):
+        if arena > max(rooms, default=arena):
+            break  # it does not fit the SRAM, in no way
         try:
             return chosen(arena=arena)
         except InfeasibleError:

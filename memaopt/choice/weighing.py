@@ -33,6 +33,10 @@ def objective_of(objective: Objective, mcu: Mcu, outside: Memory | None = None) 
     cycle is what a sum has in the place of energy; that of a memory outside is not counted. Raises
     InputError for no objective, or one that the machine has no figures for.
     """
+    if objective == "ram":
+        raise InputError(
+            f"{option('objective', 'ram')}: the least arena is no price of layers: compile_smallest finds it"
+        )
     said = resolved(objective)
     weights = weights_of(said)
     if weights is not None and weights.energy and mcu.unpowered:

@@ -189,7 +189,8 @@ def test_a_number_without_axes_ends_no_chain() -> None:
 
 
 def test_the_least_arena_of_all(tmp_path: Path) -> None:
-    """Catches an objective that the command line or the interface does not take, or that finds more than there is."""
+    """Catches an objective that the command line or the interface does not take, or that finds more than there is; one
+    that is refused as if there were none of the name; and arenas tried one by one that no SRAM has room for."""
     model = _model(tmp_path)
     with pytest.raises(InputError, match="no effect"):
         memaopt.certify(tmp_path / "model.tflite", ZERO, objective="ram", arena=9_000)
@@ -198,6 +199,10 @@ def test_the_least_arena_of_all(tmp_path: Path) -> None:
     assert cert.chains
     with pytest.raises(InfeasibleError, match=f"needs an arena of {least:,} bytes, 16 more .* depth first"):
         compile_network(model, ZERO, arena=least - 16)
+    with pytest.raises(InfeasibleError, match=r"bytes of SRAM, .* more than the 400 given"):
+        compile_smallest(random_chain(30), ZERO, sram=400)
+    with pytest.raises(InputError, match="no price of layers: compile_smallest finds it"):
+        compile_network(model, ZERO, "ram")
 
 
 def test_what_packs_where_the_cheapest_does_not(tmp_path: Path) -> None:
