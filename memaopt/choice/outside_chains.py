@@ -30,6 +30,8 @@ from memaopt.networks.chains import Chains
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
+#: Operators of a network above which no chains are looked for: of 65 that takes more than a minute.
+_MOST_OPERATORS = 48
 #: What a step's cost is known by: an offer of one operator, or a chain's ends and what is inside meanwhile.
 _Key = WalkOffer | tuple[int, int, frozenset[int]]
 
@@ -195,7 +197,7 @@ def shortest(problem: Problem, objective: Objective, below: int | None) -> tuple
     """The best chains, if they may cost less than a price; and a value that no chains and tensors outside are below:
     None if that was not found, the price or above it if all are."""
     paths = OutsidePaths(problem, objective)
-    if not paths.in_order:
+    if not paths.in_order or len(problem.graph.operators) > _MOST_OPERATORS:
         return None, None
     try:
         found = paths.cheapest(below)
