@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 
 from memaopt.bench.operator_cases import cases
+from memaopt.bench.waits import runs_of
 from memaopt.kernels.registry import emit, plans
+from memaopt.machines.mcu import mcu
 from memaopt.networks.running import averages_all
 from memaopt.problems.geometry import Image, Pair, Window
 from memaopt.problems.layers import Mean, Pool, PoolKind
@@ -50,6 +52,17 @@ def test_outputs_sums_and_accesses(tmp_path: Path) -> None:
         assert running.counted(emitted[name], run) == emitted[name].plan.promise.buffers, name
         after = np.frombuffer(board.board.read(running.MCU.sram.base + 0x1000, sums.nbytes), np.int32)
         np.testing.assert_array_equal(after, layer.after(sums, leaving, new), name)
+
+
+@pytest.mark.board
+def test_cycles_in_slow_flash() -> None:
+    """Catches positions that are written out and priced as a loop, whose branches wait for the flash (50 %), and a
+    rounding as the reference's that is priced above what it takes (35 %)."""
+    machine, every = mcu("stm32f303").in_setting("stock"), _wholes()["every"]
+    assert isinstance(every, Mean)
+    for whole, moved in ((every, 1), (every, 4), (replace(every, shape=(1 << 18, 240)), 1)):
+        for run in runs_of(f"{whole.shape} {moved}", RunningMean(whole, moved), [machine], None):
+            assert abs(run.error) < 0.12, run
 
 
 def test_averages_of_int16_are_computed_again() -> None:
