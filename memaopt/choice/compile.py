@@ -24,7 +24,7 @@ from memaopt.choice.partition import Partitions
 from memaopt.choice.paths import NO_POTENTIALS, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import ALL_AWAY, Problem, left_by_project, prepare, refuse_weights_beyond
+from memaopt.choice.problem import ALL_AWAY, Problem, allowance, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, why_not
 from memaopt.choice.spaces import problem_within, problems, problems_of, simplifications
 from memaopt.choice.stages import ALIGNMENT
@@ -99,7 +99,8 @@ def compile_network(
         if chains is None or multiple in chains:
             budget = left_by_project(mcu, graph)[0] if flash is None else flash
             if outside is None:
-                refuse_weights_beyond(budget, "flash", simple.graph, identifier)
+                most, whose = allowance("flash", budget, mcu, graph)
+                refuse_weights_beyond(most, "flash", simple.graph, identifier, whose)
             else:
                 more = budget if place.weights == AUTO else 0
                 refuse_weights_beyond(outside.size + more, outside.name, simple.graph, identifier)

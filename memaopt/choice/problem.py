@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from memaopt.choice import fusion, layout
 from memaopt.choice.choice import Budgets, Candidate, Stage
@@ -253,14 +253,29 @@ def left_by_project(mcu: Mcu, graph: Graph) -> tuple[int, int]:
 
     A test vector, an input and what it gives, is part of the project; so is what the network keeps from run to run.
     """
+    flash, sram = _spare(mcu, graph)
+    return max(flash, 1), max(sram, 1)
+
+
+def _spare(mcu: Mcu, graph: Graph) -> tuple[int, int]:
+    """As above; less than nothing where the project has no room itself."""
     vector = sum(graph.tensors[tensor].nbytes for tensor in (*graph.given, *graph.wanted))
     setting = mcu.setting
     flash = mcu.memory("flash").size - setting.project_flash - vector
-    return max(flash, 1), max(mcu.sram.size - setting.project_ram - places.of(graph, ALIGNMENT).bytes, 1)
+    return flash, mcu.sram.size - setting.project_ram - places.of(graph, ALIGNMENT).bytes
 
 
-def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> None:
-    """InfeasibleError if the weights alone exceed the memory ``where`` they go: none takes less than a byte."""
+def allowance(what: Literal["flash", "sram"], limit: int, mcu: Mcu | None, graph: Graph) -> tuple[int, str]:
+    """Bytes of a budget and whose they are, in words: what the project leaves, unless another budget was given."""
+    if mcu is None or limit != left_by_project(mcu, graph)[what == "sram"]:
+        return limit, "given"
+    left = max(_spare(mcu, graph)[what == "sram"], 0)
+    return left, f"that the project leaves of {mcu.memory(what).size:,}"
+
+
+def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str, whose: str = "given") -> None:
+    """InfeasibleError if the weights alone exceed the memory ``where`` they go: none takes less than a byte. ``whose``
+    the bytes there are, in words."""
     sizes: dict[int, int] = {}
     owners: dict[int, Operator] = {}
     for op in graph.operators:
@@ -271,7 +286,7 @@ def refuse_weights_beyond(most: int, where: str, graph: Graph, name: str) -> Non
     if total > most:
         heaviest = max(sizes, key=lambda tensor: sizes[tensor])
         raise InfeasibleError(
-            f"{name} has {total:,} bytes of weights, {total - most:,} more than the {most:,} bytes of {where} given: "
+            f"{name} has {total:,} bytes of weights, {total - most:,} more than the {most:,} bytes of {where} {whose}: "
             f"{graph.place(owners[heaviest])} has most, {sizes[heaviest]:,}; fewer weights, or a machine with more "
             f"{where}, would do"
         )

@@ -14,7 +14,7 @@ from memaopt.choice.best import Best, Search, best_of
 from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.partition import Partitions
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import Problem, left_by_project
+from memaopt.choice.problem import Problem, allowance, left_by_project
 from memaopt.errors import InfeasibleError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective
@@ -107,6 +107,12 @@ def _given(problem: Problem, what: Literal["flash", "sram"], needed: int) -> str
     return asked if there is not None and needed <= there else f"{asked} on a larger machine"
 
 
+def _more(problem: Problem, what: Literal["flash", "sram"], limit: int, needed: int) -> str:
+    """By how many bytes what is needed is beyond a budget, and whose that is."""
+    there, whose = allowance(what, limit, problem.mcu, problem.graph)
+    return f"{needed - there:,} more than the {there:,} {whose}"
+
+
 def why_not(problem: Problem, name: str) -> InfeasibleError:
     """What does not fit, by how many bytes, where, and what would help."""
     graph, limits, positions = problem.graph, problem.limits, problem.positions
@@ -139,20 +145,19 @@ def why_not(problem: Problem, name: str) -> InfeasibleError:
     deep = chained.smallest("sram_bytes") if sram > limits.sram else None
     if deep is not None and limits.sram < deep.value < sram:
         return InfeasibleError(
-            f"{name} needs at least {deep.value:,} bytes of SRAM, {deep.value - limits.sram:,} more than the "
-            f"{limits.sram:,} given, even where layers are computed depth first; smaller images, fewer "
-            f"channels or more SRAM would do"
+            f"{name} needs at least {deep.value:,} bytes of SRAM, {_more(problem, 'sram', limits.sram, deep.value)}, "
+            f"even where layers are computed depth first; smaller images, fewer channels or more SRAM would do"
         )
     if sram > limits.sram:
         return InfeasibleError(
-            f"{name} needs {sram:,} bytes of SRAM, {sram - limits.sram:,} more than the {limits.sram:,} given: "
+            f"{name} needs {sram:,} bytes of SRAM, {_more(problem, 'sram', limits.sram, sram)}: "
             f"{peak(smallest)} sets the peak, with the kernel that takes least; smaller images or fewer channels "
             f"there, or {_given(problem, 'sram', sram)}, would do"
         )
     lightest = best_of(dataclasses.replace(problem, limits=dataclasses.replace(limits, flash=None)), "flash")
     flash = lightest.value
     if lightest.picks is not None and flash > limits.flash:
-        needs = f"{name} needs {flash:,} bytes of flash, {flash - limits.flash:,} more than the {limits.flash:,} given"
+        needs = f"{name} needs {flash:,} bytes of flash, {_more(problem, 'flash', limits.flash, flash)}"
         stages = problem.stages
         if not stages:
             return InfeasibleError(f"{needs}, without a single kernel: {_given(problem, 'flash', flash)} would do")

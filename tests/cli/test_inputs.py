@@ -33,6 +33,16 @@ def test_samples_of_a_file_are_what_runs(model: Path, cli: Cli, tmp_path: Path) 
     assert "the network takes 6" in cli.refused("solve", model, "--run", "--inputs", tmp_path / "wide.npy")
 
 
+def test_what_the_project_leaves_is_said(model: Path, cli: Cli) -> None:
+    """Catches a budget that nobody gave, of a byte where the project has no room itself."""
+    said = cli.refused("solve", model, "--size", "sram=3KiB")
+    assert "more than the 0 that the project leaves of 3,072" in said
+    assert "more than the 0 bytes of flash that the project leaves of 3,072" in cli.refused(
+        "solve", model, "--size", "flash=3KiB"
+    )
+    assert "more than the 16 given" in cli.refused("solve", model, "--sram", 16)
+
+
 @pytest.mark.parametrize(
     ("name", "how"),
     [
