@@ -28,7 +28,9 @@ def read_bytes(path: str | Path, limit: int) -> bytes:
 
 
 def first_bytes(path: str | Path, count: int) -> bytes:
-    """At most so many bytes that a file begins with; none where there is no file that can be read."""
+    """At most so many bytes that a file begins with; none where there is none, or one that can be read only once."""
+    if not Path(path).is_file():  # as a pipe
+        return b""
     try:
         with Path(path).open("rb") as file:
             return file.read(count)

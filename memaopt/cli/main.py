@@ -29,7 +29,7 @@ from memaopt.cli.solve import solve_command
 from memaopt.cli.sweep import sweep_command
 from memaopt.cli.validate import validate_command
 from memaopt.cli.verify import verify_command
-from memaopt.errors import MemaoptError
+from memaopt.errors import InputError, MemaoptError
 from memaopt.printable import printable
 from memaopt.version import __version__
 
@@ -59,7 +59,19 @@ class _PlainHelp:
 
 
 class _Command(_PlainHelp, TyperCommand):
-    pass
+    """A command that refuses a file or folder without a name, which a Path would make the current folder."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+        rest: list[str] = super().parse_args(ctx, args)
+        for each in self.params:
+            values = ctx.params.get(each.name or "")
+            paths = [value for value in (values if isinstance(values, list) else [values]) if isinstance(value, Path)]
+            said = given.get(each.name)
+            if paths and "" in (said if isinstance(said, list | tuple) else [said]):
+                option = next((name for name in each.opts if name.startswith("-")), each.metavar)
+                raise InputError(f"{option} is empty: give a name; . is the current folder")
+        return rest
 
 
 class _Group(_PlainHelp, TyperGroup):

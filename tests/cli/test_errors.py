@@ -104,6 +104,8 @@ _STM32 = [name for name in preset_names() if name.startswith("stm32")]
         ("verify .", "no certificate.json there"),
         ("run", "Missing argument"),
         ("run missing", "missing: no certificate.json there; write a project with solve ... --out missing"),
+        ("solve gemm 4x4x4 --out=", "--out is empty: give a name; . is the current folder"),
+        ("fit none.tflite --html=", "--html is empty"),
         ("mcus stm32", f"did you mean {', '.join(_STM32[:-1])} or {_STM32[-1]}?"),
         ("--frobnicate", "No such option: --frobnicate; see memaopt --help"),
     ],
@@ -111,6 +113,24 @@ _STM32 = [name for name in preset_names() if name.startswith("stm32")]
 def test_commands_refused_in_one_line(command: str, said: str, cli: Cli) -> None:
     """Catches the same for the other commands."""
     assert said in cli.refused(command)
+
+
+def test_no_name_is_not_the_current_folder(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Catches an argument that is an unset variable, and files that are written wherever the user is."""
+    monkeypatch.chdir(tmp_path)
+    assert "DIR is empty" in cli.refused("zoo", "")
+    assert "FILE... is empty" in cli.refused("verify", "")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_certificate_comes_by_a_pipe(cli: Cli, tmp_path: Path) -> None:
+    """Catches a pipe of which the first bytes are read to tell what it is, and then missing."""
+    assert cli("solve", "gemm", "4x4x4", "--out", tmp_path / "made").code == 0
+    there, here = os.pipe()
+    os.write(here, (tmp_path / "made" / "certificate.json").read_bytes())
+    os.close(here)
+    assert "every claim holds" in cli("verify", f"/dev/fd/{there}").out
+    os.close(there)
 
 
 _LEAST = re.compile(r"the least that would do is ([\d,]+) bytes and there are ([\d,]+)")
