@@ -34,6 +34,7 @@ from memaopt.networks.formats.model import Model
 from memaopt.networks.graph import Graph
 from memaopt.networks.names import identifier_of
 from memaopt.networks.streaming.window import Stream, streamed
+from memaopt.printable import counted
 from memaopt.problems.words import Objective
 from memaopt.spelling import either, option
 
@@ -339,7 +340,7 @@ def _names(graphs: Sequence[Graph], names: Sequence[str] | None) -> list[str]:
     _demand_several(graphs)
     if names is not None and len(names) != len(graphs):
         given = option("names", ["left", "right"])
-        raise InputError(f"{len(names)} names for {len(graphs)} networks: give one for each, as in {given}")
+        raise InputError(f"{counted(len(names), 'name')} for {len(graphs)} networks: give one for each, as in {given}")
     called = [identifier_of(name) for name in names or [graph.name for graph in graphs]]
     for name in called:
         if called.count(name) > 1:

@@ -28,8 +28,9 @@ def why_not(problem: Problem, name: str) -> InfeasibleError | InputError:
     if not found.starts:
         op = problem.graph.operators[0]
         return InputError(
-            f"{name}: {problem.graph.place(op)} and those behind it take no rows as they come; convolutions, pools, "
-            f"tables and additions of an image that nobody else reads would do, as would {_whole()}"
+            f"{name}: a chain of two layers or more takes rows as they come, and none starts with "
+            f"{problem.graph.place(op)}; convolutions, pools, tables and additions one behind the other, of images "
+            f"that nobody else reads, would do, as would {_whole()}"
         )
     least = found.smallest()
     needs = "" if least is None else f": no plan takes less than {least.value:,} bytes of arena"

@@ -16,8 +16,11 @@ from memaopt.sweeps.fit import Fit
 _HEADINGS = ("chip", "setting", "verdict", "ms", "mJ", "SRAM", "left", "flash", "left")
 _NOTE = (
     "Latency (ms) is predicted with the chip's wait states, energy (mJ) modelled: power times time. SRAM and flash are "
-    "the library's bytes; left is what it and the project leave free. Of what is too large: bytes that would do layer "
-    "by layer, each without a limit of the other, and how many are missing (-); depth first less SRAM may do."
+    "the library's bytes; left is what it and the project leave free."
+)
+_TOO_LARGE = (
+    "Of what is too large: bytes that would do layer by layer, each without a limit of the other, and how many are "
+    "missing (-); depth first less SRAM may do."
 )
 _OUTSIDE = "Outside are the bytes in memories outside the chip; no memory: the chip has none such."
 _STYLE = """
@@ -74,7 +77,8 @@ def _headings(fits: Sequence[Fit]) -> tuple[str, ...]:
 
 
 def _note(fits: Sequence[Fit]) -> str:
-    told = (_NOTE, *[_OUTSIDE] * _placed(fits), *[dma.MODELLED] * any(each.dma for each in fits))
+    large = any(each.verdict == "too large" for each in fits)
+    told = (_NOTE, *[_TOO_LARGE] * large, *[_OUTSIDE] * _placed(fits), *[dma.MODELLED] * any(each.dma for each in fits))
     return " ".join(told)
 
 

@@ -135,12 +135,12 @@ def _setting_facts(plan: NetworkPlan, others: Sequence[Elsewhere]) -> list[tuple
 
 def _facts(plan: NetworkPlan, trial: NetworkTrial | None) -> list[tuple[str, str, str]]:
     memory = plan.memory
-    live_set = f"({memory.lower_bound:,})"
+    live_set = f"the largest live set is {memory.lower_bound:,}"
     proof = {
-        "live set": f"it equals the largest live set {live_set}",
-        "search": f"proven least by an exhaustive search {live_set}",
-        "solver": f"proven least by CP-SAT {live_set}",
-        "none": f"not proven least {live_set}",
+        "live set": f"it equals the largest live set ({memory.lower_bound:,})",
+        "search": f"proven least by an exhaustive search; {live_set}",
+        "solver": f"proven least by CP-SAT; {live_set}",
+        "none": f"not proven least; {live_set}",
     }
     facts = [
         *_predicted(plan),

@@ -9,6 +9,8 @@ from chains_helpers import random_chain
 from cli_helpers import Cli
 
 from memaopt.networks.formats.model import Model
+from memaopt.networks.operators import Size2D
+from memaopt.networks.zoo.builder import Builder
 
 
 @pytest.fixture
@@ -44,6 +46,14 @@ def test_what_is_refused(cli: Cli, model: Path, options: tuple[str, ...], said: 
     assert done.code == 2
     assert said in " ".join(done.err.split())
     assert not done.out
+
+
+def test_one_layer_takes_no_rows(cli: Cli, tmp_path: Path) -> None:
+    """Catches a convolution by itself that is refused because convolutions would do."""
+    builder = Builder("one", (1, 6, 6, 4), 0)
+    (tmp_path / "one.tflite").write_bytes(Model.of(builder.finish(builder.conv_2d(0, 4, Size2D(3, 3)))).data)
+    said = cli.refused("solve", tmp_path / "one.tflite", "--input", "rows")
+    assert "a chain of two layers or more takes rows as they come, and none starts with operator 0" in said
 
 
 def test_a_gemm_has_no_rows(cli: Cli) -> None:

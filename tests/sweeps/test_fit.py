@@ -148,6 +148,7 @@ def test_the_table_is_no_wider_than_a_hundred_columns(capsys: pytest.CaptureFixt
     print_fits(Console(width=80), [widest])
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
+    assert "too large" not in " ".join(lines), "a note on what is not there"
     assert any("too much" in line and "123.456" in line and "enumeration" in line for line in lines)
 
 

@@ -242,7 +242,7 @@ def test_in_an_image_of_ones_own(plan: BundlePlan, tmp_path: Path, cli: Cli) -> 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--names", "one"), "1 names for 2 networks"),
+        (("--names", "one"), "1 name for 2 networks"),
         (("--names", "same,same"), "two networks are called same: give each a name of its own, as in --names same_0,"),
         (("--stream", "rows"), "--stream rows: of several networks say which slide, as in wake=rows"),
         (("--stream", "door=rows"), "no network is called door: there are large, lesser"),
