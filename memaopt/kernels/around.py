@@ -31,7 +31,7 @@ class Frame(NamedTuple):
 
 
 #: Of tiles of positions: straight, for each group, and with strips of padded rows.
-_TILES, _GROUPS, _STRIPS = Frame(48, 136), Frame(96, 136), Frame(576, 176)
+_TILES, _GROUPS, _STRIPS = Frame(48, 136), Frame(96, 136), Frame(624, 176)
 #: Of rows of weights, one after the other.
 ROWS_FRAME = Frame(80, 72)
 

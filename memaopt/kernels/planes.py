@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 
 from memaopt.access import Access, loads, stores
 from memaopt.kernels.code import Call, Constants
+from memaopt.kernels.executed import words_of
 from memaopt.kernels.plan import Format
 from memaopt.kernels.text.assembly import add_imm, load_imm
 from memaopt.kernels.text.templates import render
@@ -146,9 +147,8 @@ class PlaneGather:
 
     @property
     def code_bytes(self) -> int:
-        pack = _CYCLES[self.channels].pack + self.channels  # an instruction a cycle
-        turn, odd = self.unroll * (2 + pack) + self._moves, self.width % 2 * (2 + pack)
-        return 4 * (turn + odd + self._alone + 18 + self._moved)
+        """Of the kernel; its instructions are 4 bytes long."""
+        return 4 * words_of(self.call(1))
 
     def accesses(self, rows: int) -> tuple[Access, Access]:
         """Of the input and of the planes, for one call."""

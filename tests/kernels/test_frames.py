@@ -94,6 +94,17 @@ def _layers() -> Iterator[Layer]:
     yield from (fully_connected(rng, k, m) for k, m in ((37, 9), (500, 16), (4000, 6)))
     yield from (fully_connected(rng, k, m, rows=rows) for k, m, rows in ((1, 2, 6), (2, 1, 10), (9, 2, 9), (8, 8, 2)))
     yield from (*_customs(), *_detections(rng))
+    # Sizes that claims were too low for: groups and sets called channel by channel, padded planes, few strips, rows
+    # of three that GCC writes out, two elements left over.
+    yield depthwise(rng, (2, 35, 14), (9, 1), multiplier=8)
+    yield depthwise(rng, (3, 40, 14), (3, 1), multiplier=3)
+    yield conv(rng, (21, 6, 1), 1, (5, 1), stride=(3, 1))
+    yield conv(rng, (8, 3, 3), 1, (4, 3), stride=(2, 1), zero_point=3)
+    left = conv(rng, (7, 24, 3), 5, (3, 3))
+    yield dataclasses.replace(
+        left, output=Image(6, 24, 5), window=dataclasses.replace(left.window, padding=Padding(0, 1))
+    )
+    yield Quantize(6, 0.0116, 25, True)
     yield from _pairs()
     yield from (Movement(what, elements, pieces, -7) for what, elements, pieces in _moved())
     yield from (Lookup(n, np.arange(256).astype(np.uint8).view(np.int8)) for n in (20, 4562))

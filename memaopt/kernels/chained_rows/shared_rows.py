@@ -28,6 +28,8 @@ from memaopt.problems.layers import Conv
 _FURTHEST = 1 << 20
 #: The most code and stack of its C by whether edges are columns.
 _FRAMES = {False: around.Frame(368, 88), True: around.Frame(592, 120)}
+#: Bytes of code more where GCC writes out turns of three rows, if these are so few and none overlap.
+_WRITTEN_OUT, _MOST_TURNS = 160, 3
 
 
 def shared_kernel(kernel: ChainedChannelsKernel, rows: ImageRows) -> ChainedChannelsKernel | None:
@@ -87,7 +89,8 @@ class SharedRows:
         if chosen is None:
             return None
         kernel, across, rows, proven = chosen
-        work, frame = chosen.work, _FRAMES[columns]
+        work, frame, height = chosen.work, _FRAMES[columns], layer.output.height
+        few = columns and rows.left > 0 and height % 3 == 0 and height <= 3 * _MOST_TURNS
         code = (*around.entry(), *work.first, Loop(work.turn, work.turns))
         shared = sum(each.code_bytes for each in chosen.kernels)
         return Plan(
@@ -96,7 +99,7 @@ class SharedRows:
             cycles=round(cycles_of(code, kernels=False) + work.kernels),
             promise=Promise((work.input,), work.output, work.parameters, work.scratch, work.stack),
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words),
-            code_bytes=shared + frame.code,
+            code_bytes=shared + frame.code + _WRITTEN_OUT * few,
             scratch_bytes=rows.scratch_bytes,
             stack_bytes=max(each.stack_bytes for each in chosen.kernels) + frame.stack,
             kernels=tuple(each.name for each in chosen.kernels),

@@ -34,7 +34,10 @@ from memaopt.problems.layers import Depthwise
 
 SCALE = 256
 #: Without bands, whose rows above and below are cleared apart, and with them.
-_FRAME, _FRAME_OF_BANDS = around.Frame(140, 96), around.Frame(600, 96)
+_STACK_AROUND, _CODE_OF_BANDS = 96, 600
+#: Bytes of code without bands: of a layer, of each size of groups, of a loop over such, of each call that fills more
+#: planes; and where a kernel is called for each channel of a group.
+_CODE, _CODE_BY_CHANNEL = (60, 36, 32, 24), (88, 48, 56, 24)
 
 
 class _Cycles(NamedTuple):
@@ -134,7 +137,7 @@ class OnPlanes:
         sizes = [size for size, _ in groups(layer.shape.channels, options["group"])]
         kinds = {g for size in sizes for g, _ in self._gathers(layer, size, kernel.geometry, input_format)}
         shared = kernel.code_bytes + sum(g.code_bytes for g in kinds)
-        frame = _FRAME_OF_BANDS if band else _FRAME
+        around_them = _CODE_OF_BANDS if band else self._code_bytes(layer, kernel.geometry, options["group"])
         tile = f"{options['group']} channels" + (f", bands of {band}" if band else "")
         tile += ", phased" if "phased" in options else ""
         if isinstance(kernel, WalkKernel) and kernel.walk.turns:
@@ -145,9 +148,9 @@ class OnPlanes:
             cycles=round(cycles),
             promise=Promise((source,), output, read, planes, stack),
             data_bytes=words_bytes(layer.output.channels * kernel.words),
-            code_bytes=shared + frame.code,
+            code_bytes=shared + around_them,
             scratch_bytes=scratch_bytes,
-            stack_bytes=72 + frame.stack,
+            stack_bytes=72 + _STACK_AROUND,
             kernels=(kernel.name, *sorted(g.name for g in kinds)),
             shared_bytes=shared,
             code=self._code(layer, kernel, options, input_format),
@@ -159,6 +162,14 @@ class OnPlanes:
             requantization=proven.describe(),
             options=tuple(sorted(options.items())),
         )
+
+    def _code_bytes(self, layer: Depthwise, geometry: Geometry, most: int) -> int:
+        """Bytes of code around kernels, without bands, in groups of ``most`` channels."""
+        split = groups(layer.shape.channels, most)
+        calls = sum(len(self._gathers(layer, size, geometry, Format.S8)) for size, _ in split)
+        whole, each, loop, call = _CODE_BY_CHANNEL if layer.multiplier > 1 else _CODE
+        looped = any(count > 1 for _, count in split)
+        return whole + each * (len(split) - 1) + loop * looped + call * (calls - len(split))
 
     def _code(
         self,

@@ -48,6 +48,7 @@ _FEW_CHANNELS = 16  # for fewer, kernels of their own for each set of columns ar
 _ACROSS = (1, 2, 3)  # columns that are walked at once
 _MOST_IN_LINE = 5  # rows of a window one tap wide
 _FRAME = around.Frame(72, 64)
+_LOOP = 4  # bytes of code more of a call for each input channel
 _STACK = 56  # of a kernel: r4 to r11, lr and five words
 
 
@@ -222,7 +223,7 @@ class DepthwiseDirect:
             cycles=round(cycles_of(code)),
             promise=Promise((read,), output, parameters, stack=stack),
             data_bytes=words_bytes(layer.output.channels * sum(kernel.words for kernel in kernels)),
-            code_bytes=code_bytes + _FRAME.code + around.CALL.size * len(kernels),
+            code_bytes=code_bytes + _FRAME.code + (around.CALL.size + _LOOP * (calls > 1)) * len(kernels),
             scratch_bytes=0,
             stack_bytes=_STACK + _FRAME.stack,
             kernels=tuple(sorted(kernel.name for kernel in kernels)),

@@ -1,7 +1,7 @@
 """The planes that depthwise kernels read, and the walk over them: sizes, cost and text; see depthwise.py."""
 
 import math
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from typing import NamedTuple
@@ -200,16 +200,9 @@ class WalkKernel:
         columns = sum(s.columns * self._column_cycles + _WALK.columns for s in self.geometry.sets)
         return _WALK.call + channels * (columns + _WALK.channel)
 
-    def _bytes(self, steps: Sequence[Step]) -> int:
-        taps = [tap for step in steps for tap in step.taps]
-        done, moves = sum(tap.y is not None for tap in taps), sum(_instructions(tap.y_advance) for tap in taps)
-        return 4 * (2 * len(steps) + 2 * len(taps) + done * (self.output.cycles + 1) + moves)
-
     @cached_property
     def code_bytes(self) -> int:
-        if self.paired:
-            return 4 * words_of(self.call(1))
-        return len(self.geometry.sets) * (self._bytes(self.walk.code) + 56) + 88
+        return 4 * words_of(self.call(1))
 
     def accesses(self, channels: int) -> tuple[Access, Access, Access]:
         """Planes, output and parameters of one call."""

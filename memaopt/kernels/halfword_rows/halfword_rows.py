@@ -40,7 +40,9 @@ from memaopt.kernels.text.thumb import REACH
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv
 
-_FRAME = around.Frame(320, 96)
+#: By strips, of which GCC writes out few ones: one, three at most, more.
+_ONE, _FEW, _FRAME = around.Frame(272, 96), around.Frame(744, 96), around.Frame(480, 96)
+_MOST_FEW = 3
 _HEIGHTS = (2, 4, 8)  # of a strip, besides all rows
 _MOST_STRAIGHT = 8192  # bytes of products
 _MOST = 8  # channels of a group: with more of them, chains are faster
@@ -87,6 +89,7 @@ class HalfwordRows:
             sum(calls) * layer.output.height, len(calls) * layer.output.height
         )
         padded, per = strips.pads(layer), len(heights)
+        frame = _ONE if per == 1 else _FEW if per <= _MOST_FEW else _FRAME
         copies = Loop((around.piece(_COPIED), widened.call), copied / per)
         fills = Loop((around.piece(_FILLED), around.fill_words(strip.pitch // 4)), filled / per)
         calling = [node for count in calls for node in (around.piece(around.CALL), kernel.call(count))]
@@ -103,9 +106,9 @@ class HalfwordRows:
             cycles=round(cycles_of(code)),
             promise=Promise((widened.source.times(copied),), output, parameters, scratch, stack),
             data_bytes=words_bytes(kernel.words),
-            code_bytes=kernel.code_bytes + widened.code_bytes + _FRAME.code,
+            code_bytes=kernel.code_bytes + widened.code_bytes + frame.code,
             scratch_bytes=strip.bytes,
-            stack_bytes=kernel.stack_bytes + _FRAME.stack,
+            stack_bytes=kernel.stack_bytes + frame.stack,
             kernels=(kernel.name, widened.name),
             shared_bytes=kernel.code_bytes + widened.code_bytes,
             code=code,

@@ -25,7 +25,7 @@ _ENTRY, _RUN, _ROW = 22, (around.Compiled(12, 7), around.Compiled(8, 4)), 8
 #: Of the family that moves bytes: for each, for a row of them, for one that is filled, for a piece; fitted likewise.
 _BYTE, _BYTE_ROW, _FILLED, _PIECE = 8, 10, 5, 30
 #: Bytes of that family's code, and of it for each axis of a piece, at most (`tests/kernels/test_frames.py`).
-_CODE, _AXIS_CODE = 60, 30
+_CODE, _AXIS_CODE = 68, 30
 #: Bytes of a run from which on copying eight words a turn is worth its call.
 _LONG = 48
 
