@@ -25,7 +25,7 @@ from memaopt.choice.paths import NO_POTENTIALS, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
 from memaopt.choice.prices import Prices
 from memaopt.choice.problem import ALL_AWAY, Problem, allowance, left_by_project, prepare, refuse_weights_beyond
-from memaopt.choice.solution import cheaper, lower_bound, search, why_not
+from memaopt.choice.solution import cheaper, lower_bound, search, sram_binds, why_not
 from memaopt.choice.spaces import problem_within, problems, problems_of, simplifications
 from memaopt.choice.stages import ALIGNMENT
 from memaopt.choice.step_conflicts import check, room_of
@@ -67,8 +67,9 @@ def compile_network(
     (:mod:`memaopt.problems.objectives`). ``sram`` and ``flash`` are budgets in bytes, by default what a stock project
     leaves of the machine's; ``arena`` is one for tensors and scratch. What may be copied into RAM is what the machine's
     setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
-    a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, where layers only fit
-    depth first, or where no enumeration proves the best. Its neighbours on the front are found too.
+    a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, where the best has
+    layers depth first, or where no enumeration proves it. Its neighbours on the front are found too. Layers depth first
+    are looked for with ``arena``, and where SRAM is short: nothing fits without, or what does costs more for it.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of a problem what is chosen from, None if nothing is. ``chains``: the operators that are computed
     depth first, in place of a search for them, by the multiple that channels are kept in; others are no choice.
@@ -123,10 +124,11 @@ def compile_network(
             slides=slides,
             place=placed,
         )
+        binds = partial(sram_binds, [space.problem for space in spaces], objective)
         best = None if graph.by_rows else cheapest(spaces)
         if chains is None and there.between:
             best = _outside_chains(spaces, best, objective, prepared, cheapest, sites(placed, mcu))
-        elif chains is None and (best is None or arena is not None):
+        elif chains is None and (best is None or arena is not None or (not ram and binds(best.choice.price))):
             best = _depth_first(spaces, best, objective, prepared, cheapest)
         if best is not None:
             break

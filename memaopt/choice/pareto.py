@@ -166,6 +166,7 @@ def _of_plan(plan: NetworkPlan) -> Point:
         arena_bytes=plan.arena_bytes,
         sram_bytes=plan.sram_bytes,
         proof=plan.choice.proof,
+        chains=plan.chains,
         outside_bytes=sum(each.bytes for name, each in moved.items() if name not in (FLASH, SRAM)),
     )
 

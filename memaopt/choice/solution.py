@@ -7,6 +7,7 @@ is the best of all that pack, in the problem's order of execution.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from memaopt.choice import labels
@@ -76,6 +77,12 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
     if found.picks is not None:
         return found.value
     return None if found.proof == "enumeration" else "unknown"
+
+
+def sram_binds(problems: Iterable[Problem], objective: Objective, price: int) -> bool:
+    """Whether a choice below a price, the least that there is, is found where there is as much SRAM as it takes."""
+    more = (dataclasses.replace(p, limits=dataclasses.replace(p.limits, sram=1 << 40), mcu=None) for p in problems)
+    return any(best_of(each, "price", objective, below=price, solver=False).picks is not None for each in more)
 
 
 def reordered(problem: Problem, picks: tuple[int, ...], placed: MemoryPlan) -> MemoryPlan:

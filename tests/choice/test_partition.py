@@ -16,7 +16,7 @@ from memaopt.certificates import network as certificate
 from memaopt.certificates import network_check
 from memaopt.certificates.network import NetworkCertificate
 from memaopt.certificates.network_evaluation import evaluate
-from memaopt.choice import pareto, paths
+from memaopt.choice import compile, pareto, paths
 from memaopt.choice.choice import fits
 from memaopt.choice.clashes import Demand, StepClash
 from memaopt.choice.compile import compile_network
@@ -94,6 +94,27 @@ def test_no_partition_is_better(seed: int, machine: Mcu, place: str, objective: 
         assert not none.chains
         assert found.value <= Partitions(problem, objective).bound(problem.limits, none.potentials) == none.value
         assert Partitions(problem, objective).cheapest(problem.limits, below=found.value + 1) == found
+
+
+@pytest.mark.parametrize(("seed", "sram"), [(6, 2368), (13, 2576)])
+def test_where_sram_is_short_chains_are_looked_at(
+    seed: int, sram: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Catches a plan of six times the cycles that it takes depth first, since layers just fit by themselves, a
+    certificate that does not say what was compared, and a search for chains where there is SRAM for the best."""
+    (tmp_path / "model.tflite").write_bytes(write(random_chain(seed)))
+    model = Model.read(tmp_path / "model.tflite")
+    graph, prepared = simplify.simplify(model.graph).graph, partial(prepare, mcu=ZERO, sram=sram)
+    made = {chains: search(prepared(depth_first(graph, chains)), "cycles") for chains in every_partition(graph)}
+    plan = compile_network(model, ZERO, sram=sram, within=0.004)
+    assert plan.choice.price == min(each.choice.price for each in made.values() if each.choice is not None)
+    assert made[()].choice is not None
+    assert bool(plan.chains) == (plan.choice.price < made[()].choice.price) == (seed != 13)
+    cert = certificate.certify(plan, "model.tflite")
+    said = "in this order, layer by layer or depth first" if plan.chains else "layer by layer in this order"
+    assert f"kernels: compared {said}" in network_check.verify(cert, model).premises
+    monkeypatch.setattr(compile, "ways", pytest.fail)
+    assert not compile_network(model, ZERO).chains
 
 
 @pytest.mark.parametrize(("seed", "name"), [(0, "stm32l4r5"), (6, "stm32f303")])
