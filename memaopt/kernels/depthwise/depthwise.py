@@ -37,7 +37,7 @@ SCALE = 256
 _STACK_AROUND, _CODE_OF_BANDS = 96, 600
 #: Bytes of code without bands: of a layer, of each size of groups, of a loop over such, of each call that fills more
 #: planes; and where a kernel is called for each channel of a group.
-_CODE, _CODE_BY_CHANNEL = (60, 36, 32, 24), (88, 48, 56, 24)
+_CODE, _CODE_BY_CHANNEL = (60, 36, 32, 24), (88, 64, 56, 24)
 
 
 class _Cycles(NamedTuple):

@@ -41,7 +41,7 @@ from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv
 
 #: By strips, of which GCC writes out few ones: one, three at most, more.
-_ONE, _FEW, _FRAME = around.Frame(320, 96), around.Frame(744, 96), around.Frame(480, 96)
+_ONE, _FEW, _FRAME = around.Frame(352, 96), around.Frame(832, 96), around.Frame(480, 96)
 _MOST_FEW = 3
 _HEIGHTS = (2, 4, 8)  # of a strip, besides all rows
 _MOST_STRAIGHT = 8192  # bytes of products

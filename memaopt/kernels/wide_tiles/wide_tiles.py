@@ -25,7 +25,7 @@ from memaopt.kernels.wide_tiles.kernel import CHANNELS, LEAST_RUN, MOST, SCALE, 
 from memaopt.problems.content import interned
 from memaopt.problems.layers import Conv
 
-_FRAME, _STRIP_FRAME = around.Frame(72, 24), around.Frame(448, 96)
+_FRAME, _STRIP_FRAME = around.Frame(72, 24), around.Frame(560, 96)
 #: Of the C around kernels: a row of outputs, what is before strips, a strip (as of the rows of halfwords).
 _ROW, _BEFORE, _STRIP = around.Compiled(32, 12), around.Compiled(40, 44), around.Compiled(32, 14)
 
