@@ -72,7 +72,8 @@ def _stretches(problem: Problem, picks: Sequence[int]) -> Iterator[tuple[int, in
                 seen.add((first, last))
                 yield first, last
         length = length + max(1, length // 2)
-    yield 0, count - 1
+    if count:
+        yield 0, count - 1
 
 
 def _clipped(

@@ -39,13 +39,12 @@ def objective_of(objective: Objective, mcu: Mcu, outside: Memory | None = None) 
         )
     said = resolved(objective)
     weights = weights_of(said)
+    if said == "energy" or is_sum(said):
+        mcu.core.require_timing(f"objective {said}")
     if weights is not None and weights.energy and mcu.unpowered:
         raise InputError(f"{option('objective', said)}: energy is {mcu.unpowered}")
     if weights is None or not is_sum(said):
-        if said == "energy":
-            mcu.core.require_timing("objective energy")
         return said, 0
-    mcu.core.require_timing(f"objective {said}")
     for memory, _ in weights.bytes:
         if memory not in ("flash", mcu.sram.name, *(() if outside is None else (outside.name,))):
             placed = "flash and sram alone" if outside is None else f"flash, sram and {outside.name}"

@@ -125,9 +125,11 @@ def test_bytes_from_outside_come_first() -> None:
     together = compile_network(graph, L4S5, "bytes", place=NetworkPlacement.asked("weights=qspi,parameters=qspi"))
     stay = sum(layer.plan.channel_bytes for layer in fewest.layers)
     found = [network_traffic(plan).memories for plan in (together, fewest)]
-    assert stay == found[1]["flash"].bytes == found[0]["qspi"].bytes - found[1]["qspi"].bytes > 0
+    assert stay == found[1]["flash"].bytes > 0
+    # Other kernels are best where channels' parameters are read from there too.
+    assert moved[0] < found[0]["qspi"].bytes <= moved[0] + stay
     assert (together.constant_bytes, fewest.constant_bytes) == (0, stay)
-    assert together.image.nbytes - fewest.image.nbytes == stay
+    assert together.image.nbytes > fewest.image.nbytes
     text = emit.files(fewest)["src/ds_cnn.c"]
     stays = [array.name for layer in fewest.layers for array in layer.emitted.constants if array.stays]
     assert all(f"{name}[" in text and f"({name})" not in text for name in stays)

@@ -198,7 +198,7 @@ def test_why_infeasible_names_each_reason() -> None:
         ({"mc": 9}, "larger than M"),
         ({"buffering": "double"}, "buffering"),
         ({"mr": 9, "nr": 4}, "registers"),
-        ({"kernel": "s8-c", "kr": 4}, "registers"),
+        ({"kernel": "s8-c", "kr": 4}, "a kernel of s8, not of q15"),
         ({"mc": 8, "kc": 8}, "bytes of SRAM"),
     ):
         reasons = why_infeasible(where, good.model_copy(update=change))
