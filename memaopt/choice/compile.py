@@ -69,7 +69,7 @@ def compile_network(
     setting allows. ``within``: of all arenas the least, to a hundredth, in which the search finds
     a price at most so much above the best of all, as in 0.05; it has no effect with ``arena``, where the best has
     layers depth first, or where no enumeration proves it. Its neighbours on the front are found too. Layers depth first
-    are looked for with ``arena``, and where SRAM is short: nothing fits without, or what does costs more for it.
+    are looked for with ``arena``, where nothing fits without, and, in up to 48 operators, where SRAM makes that dearer.
     ``formats``: whether tensors inside the network may lie in memory as their reader wants them, instead of as int8.
     ``among`` makes of a problem what is chosen from, None if nothing is. ``chains``: the operators that are computed
     depth first, in place of a search for them, by the multiple that channels are kept in; others are no choice.

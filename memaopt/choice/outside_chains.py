@@ -20,7 +20,7 @@ from typing import NamedTuple
 from memaopt.choice.chain_floor import Floors
 from memaopt.choice.choice import Candidate, fits
 from memaopt.choice.network_plan import NetworkPlan
-from memaopt.choice.problem import Problem
+from memaopt.choice.problem import MOST_CHAINED, Problem
 from memaopt.choice.quotes import LazyQuotes, Quotes
 from memaopt.choice.segments import ChainAt, segments_of
 from memaopt.choice.spaces import problem_within, simplifications
@@ -30,8 +30,6 @@ from memaopt.networks.chains import Chains
 from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
-#: Operators of a network above which no chains are looked for: of 65 that takes more than a minute.
-_MOST_OPERATORS = 48
 #: What a step's cost is known by: an offer of one operator, or a chain's ends and what is inside meanwhile.
 _Key = WalkOffer | tuple[int, int, frozenset[int]]
 
@@ -197,7 +195,7 @@ def shortest(problem: Problem, objective: Objective, below: int | None) -> tuple
     """The best chains, if they may cost less than a price; and a value that no chains and tensors outside are below:
     None if that was not found, the price or above it if all are."""
     paths = OutsidePaths(problem, objective)
-    if not paths.in_order or len(problem.graph.operators) > _MOST_OPERATORS:
+    if not paths.in_order or len(problem.graph.operators) > MOST_CHAINED:
         return None, None
     try:
         found = paths.cheapest(below)

@@ -33,6 +33,9 @@ OWN = frozenset(family.name for family in FAMILIES)
 #: In the place of the bytes that tensors inside may take: those are outside that suit the kernels best, or all that may
 #: be.
 SUITED, ALL_AWAY = 0, -1
+#: Operators of a network above which no chains are looked for where layers fit by themselves: of 65 that takes most of
+#: a minute.
+MOST_CHAINED = 48
 
 #: NAME_init() that checks what lies outside: 180 bytes and a table of 64, by GCC 12.2 at -O3.
 _CHECK = 244

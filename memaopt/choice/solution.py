@@ -15,7 +15,7 @@ from memaopt.choice.best import Best, Search, best_of
 from memaopt.choice.choice import Budgets, Choice, Proof
 from memaopt.choice.partition import Partitions
 from memaopt.choice.prices import Prices
-from memaopt.choice.problem import Problem, allowance, left_by_project
+from memaopt.choice.problem import MOST_CHAINED, Problem, allowance, left_by_project
 from memaopt.errors import InfeasibleError
 from memaopt.memory.plan import MemoryPlan
 from memaopt.problems.words import Objective
@@ -80,8 +80,10 @@ def cheaper(problem: Problem, objective: Objective, price: int) -> int | Literal
 
 
 def sram_binds(problems: Iterable[Problem], objective: Objective, price: int) -> bool:
-    """Whether a choice below a price, the least that there is, is found where there is as much SRAM as it takes."""
-    more = (dataclasses.replace(p, limits=dataclasses.replace(p.limits, sram=1 << 40), mcu=None) for p in problems)
+    """Whether a choice below a price, the least that there is, is found where there is as much SRAM as it takes; of
+    networks of more operators than chains are looked for in that is not asked."""
+    few = (p for p in problems if len(p.graph.operators) <= MOST_CHAINED)
+    more = (dataclasses.replace(p, limits=dataclasses.replace(p.limits, sram=1 << 40), mcu=None) for p in few)
     return any(best_of(each, "price", objective, below=price, solver=False).picks is not None for each in more)
 
 
