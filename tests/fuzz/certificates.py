@@ -237,12 +237,13 @@ class NetworkCertificates(_Certificates):
             "arena": read.arena_bytes,
             "formats": read.formats,
         }
-        key = json.dumps([read.model, read.subgraph, read.machine.model_dump(mode="json"), read.objective, options])
+        premises = [read.model, read.subgraph, read.machine.model_dump(mode="json"), read.objective, options]
+        key = json.dumps([*premises, read.placement.model_dump()])
         if key not in self.fresh:
             try:
                 # The first subgraph may be asked for by its name.
                 asked = Model.read(model, Wanted(subgraph=read.subgraph))
-                plan = compile_network(asked, read.machine, read.objective, **options)
+                plan = compile_network(asked, read.machine, read.objective, place=read.placement, **options)
             except MemaoptError as error:
                 raise FalseClaimError(f"passes, but its premises give no network: {error}") from error
             true = unclaimed(json.loads(network.certify(plan, read.model).to_json()))
