@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from memaopt.access import Access, loads, stores
@@ -112,6 +112,11 @@ class Floors:
             least = max(known, least + constants + self._ends_floor(segment))
         found[_bytes(most)] = least
         return least
+
+    def closer(self, limits: Budgets) -> Callable[[ChainAt], int | None] | None:
+        """:meth:`least` within the limits; None where that is no better than :meth:`quick`."""
+        exact = is_sum(self.objective) or self.objective == "bytes"
+        return None if exact else partial(self.least, limits)
 
     def _known(self, segment: ChainAt) -> dict[float, int | None]:
         """What :meth:`least` is within so many bytes, as far as that was found: within fewer it is no less."""

@@ -23,7 +23,6 @@ from memaopt.choice.outside_chains import chained_bound, least_of, shortest
 from memaopt.choice.partition import Partitions
 from memaopt.choice.paths import NO_POTENTIALS, Potentials
 from memaopt.choice.placement import AUTO, ON_CHIP, NetworkPlacement, Sites, sites
-from memaopt.choice.prices import Prices
 from memaopt.choice.problem import ALL_AWAY, Problem, allowance, left_by_project, prepare, refuse_weights_beyond
 from memaopt.choice.solution import cheaper, lower_bound, search, sram_binds, why_not
 from memaopt.choice.spaces import problem_within, problems, problems_of, simplifications
@@ -176,12 +175,10 @@ def _spaces(
     for multiple, simple in simplifications(graph):
         given = () if chains is None else chains.get(multiple)
         if given is not None:
-            simple = replace(simple, graph=depth_first(simple.graph, given))
-            for made in problems(prepared, simple.graph, where):
+            for made in problems(prepared, depth_first(simple.graph, given), where):
                 problem = made if among is None else among(made)
                 if problem is not None:
-                    prices = Prices(problem.stages, problem.limits, objective)
-                    yield NetworkSpace(multiple, simple, problem, prices, chains=given)
+                    yield NetworkSpace.of(multiple, simple, problem, objective, given)
 
 
 def _held_outside(plan: NetworkPlan) -> NetworkPlan:
@@ -284,9 +281,7 @@ def _depth_first(
                 bound = found.potentials
                 least.append(found.value)
             if found.chains and (best is None or found.value < best.choice.price):
-                simple = replace(space.simple, graph=problem.graph)
-                prices = Prices(problem.stages, problem.limits, objective)
-                chained = NetworkSpace(space.multiple, simple, problem, prices, chains=found.chains)
+                chained = NetworkSpace.of(space.multiple, space.simple, problem, objective, found.chains)
                 best = cheapest([chained], None if best is None else best.choice.price) or best
             if best is not None:
                 break
@@ -311,12 +306,9 @@ def _outside_chains(
         found, bound = shortest(space.problem, objective, None if best is None else best.choice.price)
         least.append(bound)
         if found is not None:
-            simple = replace(space.simple, graph=depth_first(space.simple.graph, found.chains))
             chained = [
-                NetworkSpace(
-                    space.multiple, simple, made, Prices(made.stages, made.limits, objective), chains=found.chains
-                )
-                for made in problems(prepared, simple.graph, where)
+                NetworkSpace.of(space.multiple, space.simple, made, objective, found.chains)
+                for made in problems(prepared, depth_first(space.simple.graph, found.chains), where)
             ]
             other = cheapest(chained)
             if other is not None and (best is None or other.choice.price < best.choice.price):

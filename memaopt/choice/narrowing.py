@@ -20,6 +20,7 @@ from memaopt.choice.problem import Problem
 from memaopt.choice.relaxation import UNIT, Relaxation
 from memaopt.networks.chains import Chains
 from memaopt.networks.simplify.simplify import Simplified
+from memaopt.problems.words import Objective
 
 
 class Narrowed(NamedTuple):
@@ -43,6 +44,14 @@ class NetworkSpace(NamedTuple):
     prices: Prices
     part: Narrowed | None = None
     chains: Chains = ()
+
+    @classmethod
+    def of(
+        cls, multiple: int, simple: Simplified, problem: Problem, objective: Objective, chains: Chains
+    ) -> NetworkSpace:
+        """That of a problem whose network has these chains, of which no price is known yet."""
+        prices = Prices(problem.stages, problem.limits, objective)
+        return cls(multiple, dataclasses.replace(simple, graph=problem.graph), problem, prices, chains=chains)
 
     def below(self, price: int) -> NetworkSpace | None:
         """The part of it that may cost less; None if nothing does."""

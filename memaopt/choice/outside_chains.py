@@ -17,17 +17,17 @@ from dataclasses import dataclass, field
 from functools import cached_property, partial
 from typing import NamedTuple
 
+from memaopt.choice import paths
 from memaopt.choice.chain_floor import Floors
-from memaopt.choice.choice import Candidate, fits
+from memaopt.choice.choice import fits
 from memaopt.choice.network_plan import NetworkPlan
 from memaopt.choice.problem import MOST_CHAINED, Problem
-from memaopt.choice.quotes import LazyQuotes, Quotes
+from memaopt.choice.quotes import LazyQuotes, Quotes, quotes_of
 from memaopt.choice.segments import ChainAt, segments_of
 from memaopt.choice.spaces import problem_within, simplifications
 from memaopt.choice.suits import PlaceWalk, WalkOffer, WalkState, demand_few
 from memaopt.errors import UnfinishedError
 from memaopt.networks.chains import Chains
-from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
 #: What a step's cost is known by: an offer of one operator, or a chain's ends and what is inside meanwhile.
@@ -73,10 +73,10 @@ class OutsidePaths:
         Raises UnfinishedError where too many tensors are alive at once.
         """
         while True:
-            reached = self._reached()
-            if not reached[-1]:
+            found = paths.path(self._reached())
+            if found is None:
                 return None
-            value, path = _path(reached)
+            value, path = found
             unknown = [key for key in dict.fromkeys(step.key for step in path) if key is not None and self._open(key)]
             if below is not None and value >= below:
                 return OutsideChains((), frozenset(), value)
@@ -119,7 +119,7 @@ class OutsidePaths:
         for step in self._walk.steps(i, (1 << i) - 1, state):
             if step.offer is not None and step.offer not in self._quotes:
                 candidates = self._walk.candidates(step.offer)
-                made = partial(self._quoted, candidates)
+                made = partial(quotes_of, candidates, self.objective)
                 self._quotes[step.offer] = LazyQuotes(min(c.floor(self.objective) for c in candidates), None, made)
             yield _Step(i, i + 1, step.state, step.away, step.offer)
 
@@ -139,25 +139,12 @@ class OutsidePaths:
 
     def _of_chain(self, segment: ChainAt) -> LazyQuotes:
         floors, limits = self._floors, self.problem.limits
-        exact = is_sum(self.objective) or self.objective == "bytes"
-        closer = None if exact else partial(floors.least, limits, segment)
+        closer = floors.closer(limits)
 
         def made() -> Quotes:
-            return self._quoted(tuple(c for c in floors.candidates(segment) if fits(c, limits)))
+            return quotes_of([c for c in floors.candidates(segment) if fits(c, limits)], self.objective)
 
-        return LazyQuotes(floors.quick(limits, segment), closer, made)
-
-    def _quoted(self, candidates: tuple[Candidate, ...]) -> Quotes:
-        def look(number: int, left: int) -> int:
-            candidate = candidates[number]
-            return candidate.price(self.objective) if left == 1 else candidate.least(self.objective)
-
-        return Quotes(((c.floor(self.objective), 2) for c in candidates), look)
-
-    @property
-    def in_order(self) -> bool:
-        """Whether operators run in the order of the file; and a network with states is computed layer by layer."""
-        return not self.problem.graph.states and self.problem.order == tuple(range(len(self.problem.graph.operators)))
+        return LazyQuotes(floors.quick(limits, segment), None if closer is None else partial(closer, segment), made)
 
     @cached_property
     def _walk(self) -> PlaceWalk:
@@ -177,28 +164,13 @@ class OutsidePaths:
         return found
 
 
-def _path(reached: list[_Reached]) -> tuple[int, list[_Step]]:
-    """The value of the shortest path, and its steps."""
-    state: WalkState | None = min(reached[-1], key=lambda each: reached[-1][each][0])
-    assert state is not None
-    value, at, taken = reached[-1][state][0], len(reached) - 1, list[_Step]()
-    while at:
-        assert state is not None
-        _, step, state = reached[at][state]
-        assert step is not None
-        taken.append(step)
-        at = step.first
-    return value, taken[::-1]
-
-
 def shortest(problem: Problem, objective: Objective, below: int | None) -> tuple[OutsideChains | None, int | None]:
     """The best chains, if they may cost less than a price; and a value that no chains and tensors outside are below:
     None if that was not found, the price or above it if all are."""
-    paths = OutsidePaths(problem, objective)
-    if not paths.in_order or len(problem.graph.operators) > MOST_CHAINED:
+    if not problem.in_order or len(problem.graph.operators) > MOST_CHAINED:
         return None, None
     try:
-        found = paths.cheapest(below)
+        found = OutsidePaths(problem, objective).cheapest(below)
     except UnfinishedError:
         return None, None
     if found is None:

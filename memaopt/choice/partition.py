@@ -28,14 +28,13 @@ from memaopt.choice.choice import Budgets, Candidate, Stage, fits
 from memaopt.choice.clashes import StepClash
 from memaopt.choice.paths import Formats, PathState, PathStep, Potentials
 from memaopt.choice.problem import Problem
-from memaopt.choice.quotes import Quotes
+from memaopt.choice.quotes import Quotes, quotes_of
 from memaopt.choice.segments import ChainAt, segments_of
 from memaopt.choice.steps import Pricing, Steps
 from memaopt.errors import FalseClaimError
 from memaopt.kernels.registry import Format
 from memaopt.memory import liveness
 from memaopt.networks.chains import Chains
-from memaopt.problems.objectives import is_sum
 from memaopt.problems.words import Objective
 
 
@@ -63,7 +62,7 @@ class Partitions:
         """The partition of the least price whose every step is within the limits, with none of some clashes; None if
         there is none, or the operators do not run in the order of the file, or keep states. Where none is ``below`` a
         price, one without chains stands for them, of a value that none is below."""
-        if not self._in_order:
+        if not self.problem.in_order:
             return None
         return self._best(self._at(self._priced(limits), besides), lambda a, b: a + b, besides, below)
 
@@ -77,7 +76,7 @@ class Partitions:
             (i, PathState(frozenset(formats), frozenset(begun))): far for i, formats, begun, far in potentials.states
         }
         start = said.get((0, PathState(frozenset(), frozenset())))
-        if not self._in_order or len(said) < len(potentials.states) or start != 0:
+        if not self.problem.in_order or len(said) < len(potentials.states) or start != 0:
             raise FalseClaimError("potentials: they are not of this network's partitions")
         for (i, state), reached in sorted(said.items(), key=lambda item: item[0][0]):
             if not 0 <= i <= count:
@@ -109,29 +108,17 @@ class Partitions:
 
     def _priced(self, limits: Budgets) -> Pricing:
         """What steps cost within the limits."""
-
-        def quotes(candidates: Sequence[Candidate]) -> Quotes:
-            def look(number: int, left: int) -> int:
-                candidate = candidates[number]
-                return candidate.price(self.objective) if left == 1 else candidate.least(self.objective)
-
-            return Quotes(((c.floor(self.objective), 2) for c in candidates), look)
-
-        closer = None if is_sum(self.objective) or self.objective == "bytes" else partial(self.floors.least, limits)
-        return Pricing(partial(fits, budgets=limits), quotes, partial(self.floors.quick, limits), closer)
+        quotes = partial(quotes_of, objective=self.objective)
+        floors = self.floors
+        return Pricing(partial(fits, budgets=limits), quotes, partial(floors.quick, limits), floors.closer(limits))
 
     def _at(self, pricing: Pricing, clashes: Sequence[StepClash] = ()) -> Steps:
         """The steps at their prices."""
         return Steps(self._alone, self.segments, self.made, self.candidates, pricing, clashes)
 
-    @property
-    def _in_order(self) -> bool:
-        """Whether operators run in the order of the file; and a network with states is computed layer by layer."""
-        return not self.problem.graph.states and self.problem.order == tuple(range(len(self.problem.graph.operators)))
-
     def smallest(self, what: Literal["arena_bytes", "sram_bytes"] = "arena_bytes") -> Partition | None:
         """The partition whose largest step takes the least arena or SRAM, whatever the budgets; None as above."""
-        if not self._in_order:
+        if not self.problem.in_order:
             return None
 
         def quotes(candidates: Sequence[Candidate]) -> Quotes:
@@ -156,11 +143,11 @@ class Partitions:
         count = len(self.problem.graph.operators)
         while True:
             reached = paths.reached(count, lambda i, formats: self._steps(i, formats, steps), joined, besides)
-            path = paths.path(reached)
-            if path is None:
+            shortest = paths.path(reached)
+            if shortest is None:
                 return None
+            total, path = shortest
             unknown = [step for step in path if not step.known]
-            (total, *_) = min(reached[-1].values(), key=lambda found: found[0])
             enough = below is not None and total >= below
             if enough or not unknown:
                 taken = () if enough else tuple(path)

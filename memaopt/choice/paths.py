@@ -5,14 +5,25 @@ A path may be asked for that has none of some clashes of steps: then states also
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple, Protocol, TypeVar
 
 from memaopt.choice.clashes import Demand, StepClash
 from memaopt.kernels.plan import Format
 
 Formats = frozenset[tuple[int, Format]]
 """Tensors that are not plain int8."""
+
+
+class _From(Protocol):
+    """A step that leads from a position."""
+
+    @property
+    def first(self) -> int: ...
+
+
+_State = TypeVar("_State")
+_Step = TypeVar("_Step", bound=_From)
 
 
 class PathStep(NamedTuple):
@@ -80,19 +91,20 @@ def reached(
     return best
 
 
-def path(found: Reached) -> list[PathStep] | None:
-    """The shortest to the last position; None if there is none."""
+def path(found: Sequence[Mapping[_State, tuple[int, _Step | None, _State | None]]]) -> tuple[int, list[_Step]] | None:
+    """The value of the shortest to the last position, and its steps; None if there is none."""
     if not found[-1]:
         return None
-    state: PathState | None = min(found[-1], key=lambda each: found[-1][each][0])
-    at, taken = len(found) - 1, list[PathStep]()
+    state: _State | None = min(found[-1], key=lambda each: found[-1][each][0])
+    assert state is not None
+    value, at, taken = found[-1][state][0], len(found) - 1, list[_Step]()
     while at:
         assert state is not None
         _, step, state = found[at][state]
         assert step is not None
         taken.append(step)
         at = step.first
-    return taken[::-1]
+    return value, taken[::-1]
 
 
 def potentials(found: Reached, besides: Sequence[StepClash] = ()) -> Potentials:

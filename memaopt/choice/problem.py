@@ -73,6 +73,11 @@ class Problem:
     #: What the stages were made by, for other tensors outside.
     made: Stages | None = None
 
+    @property
+    def in_order(self) -> bool:
+        """Whether operators run in the order of the file, and no states are kept: else none is computed depth first."""
+        return not self.graph.states and self.order == tuple(range(len(self.graph.operators)))
+
     def taken(self, picks: Sequence[int]) -> dict[int, Candidate]:
         """The candidate of each operator, by position."""
         rows = zip(self.positions, self.stages, picks, strict=True)

@@ -4,7 +4,10 @@ the candidates does."""
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+
+from memaopt.choice.choice import Candidate
+from memaopt.problems.words import Objective
 
 
 class Quotes:
@@ -36,6 +39,16 @@ class Quotes:
         while not self.least[1]:
             self.look()
         return self.least[0]
+
+
+def quotes_of(candidates: Sequence[Candidate], objective: Objective) -> Quotes:
+    """What candidates cost: a floor first, then the least that it can be, then the price."""
+
+    def look(number: int, left: int) -> int:
+        candidate = candidates[number]
+        return candidate.price(objective) if left == 1 else candidate.least(objective)
+
+    return Quotes(((candidate.floor(objective), 2) for candidate in candidates), look)
 
 
 class LazyQuotes:

@@ -305,8 +305,8 @@ def test_paths_besides_clashes() -> None:
                         yield paths.PathStep(*ends, cost + dearer, formats, True, demand, met)
 
         found = paths.reached(3, steps, lambda a, b: a + b, besides)
-        path = paths.path(found)
-        return ([], 0) if path is None else ([step[:2] for step in path], sum(step.value for step in path))
+        _, path = paths.path(found) or (0, [])
+        return [step[:2] for step in path], sum(step.value for step in path)
 
     def clash(*steps: tuple[int, int], demand: Demand | None = None) -> StepClash:
         return StepClash(steps, (demand,) * len(steps))

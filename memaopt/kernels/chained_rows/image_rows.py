@@ -31,8 +31,8 @@ _ROW, _CALL, _GROUP, _EDGES, _EDGE_WORD = (
 
 class ImageRows(NamedTuple):
     """``height`` x ``width`` outputs from ``rows`` rows of ``row_bytes`` bytes, ``above`` and ``before`` which there
-    are a row and a column of padding or none. ``tiles`` of three positions from ``first`` on lie inside; ``left``
-    positions before them and ``right`` ones at the end are computed apart, in ``columns`` or in tiles, which have three
+    are a row and a column of padding or none. ``tiles`` of three positions lie inside; ``left`` ones before them and
+    ``right`` ones at the end are computed apart, in ``columns`` or in tiles, which have three
     of them. The last one may reach beyond the image (``cut``).
     """
 
@@ -44,7 +44,6 @@ class ImageRows(NamedTuple):
     rows: int
     row_bytes: int
     columns: bool
-    first: int
     tiles: int
     left: int
     right: int
@@ -171,10 +170,10 @@ class ImageRows(NamedTuple):
 
         def row(y: int) -> None:
             if self.outside(y):
-                step(base(y), y, self.first + TILE * self.tiles)
+                step(base(y), y, self.left + TILE * self.tiles)
                 return
             for tile in range(self.tiles):
-                at = self.first + TILE * tile
+                at = self.left + TILE * tile
                 step(base(y) + self.start(at), y, at + TILE)
 
         for y in range(self.height) if not self.columns else ():
@@ -204,9 +203,9 @@ def image_rows(layer: Conv, columns: bool) -> ImageRows | None:
     below = (output.height - 1) * stride + TAPS - above - shape.height
     if max(above, before, beyond, below) > 1 or shape.width % _WORD or shape.height < TAPS or output.width < 3 * TILE:
         return None
-    first = before if columns else TILE * before
-    tiles = (output.width - (beyond > 0) - first) // TILE
-    right = output.width - first - TILE * tiles
+    left = before if columns else TILE * before
+    tiles = (output.width - (beyond > 0) - left) // TILE
+    right = output.width - left - TILE * tiles
     if right and not columns:
         right = TILE
     made = ImageRows(
@@ -218,9 +217,8 @@ def image_rows(layer: Conv, columns: bool) -> ImageRows | None:
         shape.height,
         shape.width * CHANNELS,
         columns,
-        first,
         tiles,
-        before if columns else TILE * before,
+        left,
         right,
         beyond > 0,
     )

@@ -34,7 +34,7 @@ _WRITTEN_OUT, _MOST_TURNS = 160, 3
 
 def shared_kernel(kernel: ChainedChannelsKernel, rows: ImageRows) -> ChainedChannelsKernel | None:
     """A kernel whose words are held in the FPU, of three positions apart, with shared ones in their place."""
-    first = rows.start(rows.first)
+    first = rows.start(rows.left)
     words = SharedWords(rows.stride, rows.row_bytes, first % 4, kernel.advance)
     return interned(replace(kernel, shared=words, fpu=True)) if words.reach <= REACH else None
 

@@ -22,7 +22,7 @@ from memaopt.fixedpoint import Int64Array
 from memaopt.kernels import around, strips
 from memaopt.kernels.chained_rows import chained_channels
 from memaopt.kernels.chained_rows.channels_kernel import ChainedChannelsKernel, PatchForm
-from memaopt.kernels.chained_rows.image_rows import ImageRows, image_rows, rows_work
+from memaopt.kernels.chained_rows.image_rows import ImageRows, RowsWork, image_rows, rows_work
 from memaopt.kernels.chained_rows.shared_rows import shared_kernel
 from memaopt.kernels.code import Assembly, Loop, Node
 from memaopt.kernels.conv_depthwise.bands import Band, Planes, bands_of, lead_of_bands, planes_of
@@ -78,6 +78,12 @@ class _Chosen(NamedTuple):
     walked: Walked
     planes: Planes
     rows: ImageRows | None
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Of copies of the input."""
+        held = self.rows.scratch_bytes if self.rows is not None else 0
+        return held if self.strip is None else self.strip.bytes
 
 
 def _raw_pairs(
@@ -183,16 +189,18 @@ class ConvIntoDepthwise:
         chosen = self._choose(layer, options)
         if chosen is None:
             return None
-        kernel, across, _, strip, rounding, walked, planes, rows = chosen
+        kernel, across, _, strip, rounding, walked, planes, _ = chosen
         walk, bands = walked.kernel, bands_of(layer, planes.rows, options["band"])
-        work = _work(layer.conv, chosen, bands) if rows is None else _work_in_rows(kernel, rows, bands)
+        work = _work(layer.conv, chosen, bands)
         taps, output, read = walk.accesses(planes.channels)
         stack = work.stack + walk.stack(planes.channels).times(len(bands))
         cleared = sum(count for _, count in planes.zeros())
         filled = sum(band.zeros for band in bands) * planes.row // 4
         kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row // 4
-        scratch = work.scratch + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
-        weights = work.weights + read.times(len(bands))
+        scratch = (
+            work.scratch + work.output + taps.times(len(bands)) + stores(cleared + filled + kept, 4) + loads(kept, 4)
+        )
+        weights = work.parameters + read.times(len(bands))
         code = _code(chosen, bands, work)
         cycles = cycles_of(code, kernels=False) + work.kernels + len(bands) * walk.cycles(planes.channels)
         kernels = [kernel.name, *([] if across is None else [across.name]), walk.name]
@@ -209,7 +217,7 @@ class ConvIntoDepthwise:
             promise=Promise((work.input,), output.times(len(bands)), weights, scratch, stack),
             data_bytes=words_bytes(kernel.channel_tiles * kernel.words) + words_bytes(planes.channels * walk.words),
             code_bytes=shared + _code_bytes(bool(options["band"]), chosen),
-            scratch_bytes=planes.bytes + work.scratch_bytes,
+            scratch_bytes=planes.bytes + chosen.scratch_bytes,
             stack_bytes=max(kernel.stack_bytes, 72) + _STACK,
             kernels=tuple(kernels),
             shared_bytes=shared,
@@ -271,24 +279,12 @@ def _code_bytes(banded: bool, chosen: _Chosen) -> int:
     return _CODE[banded, chosen.strip is not None, chosen.across is not None]
 
 
-class _Work(NamedTuple):
-    """Of the convolution: accesses of the input, of scratch memory (the planes too), of parameters and the stack; what
-    is executed first, then in each of so many turns, all bands together; cycles of its kernels; its scratch memory."""
-
-    input: Access
-    scratch: Access
-    weights: Access
-    stack: Access
-    first: tuple[Node, ...]
-    turn: tuple[Node, ...]
-    turns: int
-    kernels: float
-    scratch_bytes: int
-
-
-def _work(conv: Conv, chosen: _Chosen, bands: list[Band]) -> _Work:
-    """Rows from strips, or from an image without padding."""
+def _work(conv: Conv, chosen: _Chosen, bands: list[Band]) -> RowsWork:
+    """What the convolution takes, all bands together; its outputs are the planes'."""
     kernel, across, grid, strip = chosen.conv, chosen.across, chosen.grid, chosen.strip
+    if chosen.rows is not None:
+        assert isinstance(kernel, ChainedChannelsKernel)
+        return rows_work(chosen.rows, kernel, None, [band.rows for band in bands])
     whole, rest = divmod(grid.width, grid.n)
     at_once = [len(band.rows) for band in bands]
     if strip is not None:
@@ -305,24 +301,14 @@ def _work(conv: Conv, chosen: _Chosen, bands: list[Band]) -> _Work:
     row += (Loop((around.piece(around.TILES), across.call(rest)), groups / rows),) if across and groups else ()
     part: tuple[Node, ...] = (Loop(row, rows / len(at_once)),)
     if strip is None:
-        return _Work(source, stored, weights, stack, (), part, len(at_once), cycles, 0)
+        return RowsWork(source, Access(), stored, weights, stack, (), part, len(at_once), cycles)
     work = strips.strip_work(conv, strip, [band.rows for band in bands])
-    scratch = stored + work.scratch + source
     first = (around.piece(around.CALL), around.fill_words(strip.bytes // 4))
     part = (strips.filling(conv, strip, conv.output.height * len(at_once) / rows), *part)
-    return _Work(work.input, scratch, weights, stack, first, part, len(at_once), cycles, strip.bytes)
+    return RowsWork(work.input, work.scratch + source, stored, weights, stack, first, part, len(at_once), cycles)
 
 
-def _work_in_rows(kernel: _ConvKernel, rows: ImageRows, bands: list[Band]) -> _Work:
-    """Rows that are read where the input has them."""
-    assert isinstance(kernel, ChainedChannelsKernel)
-    work = rows_work(rows, kernel, None, [band.rows for band in bands])
-    scratch = work.scratch + work.output
-    rest = work.first, work.turn, work.turns, work.kernels, rows.scratch_bytes
-    return _Work(work.input, scratch, work.parameters, work.stack, *rest)
-
-
-def _code(chosen: _Chosen, bands: list[Band], work: _Work) -> tuple[Node, ...]:
+def _code(chosen: _Chosen, bands: list[Band], work: RowsWork) -> tuple[Node, ...]:
     """What one call executes: zeros, then for each band what it shares with the last one, its rows, and the walk."""
     kernel, planes, call = chosen.conv, chosen.planes, around.piece(around.CALL)
     kept = sum(planes.rows - band.moved for band in bands[1:]) * planes.row / 4 / len(bands)
